@@ -1,0 +1,50 @@
+# Every target works from a fresh clone: what needs the environment makes it first.
+# Paths are relative throughout, so that a tree whose path has a space in it works as well.
+
+MAKEFLAGS += --no-builtin-rules
+PYTHON := .venv/bin/python
+DEMO_ARGS ?=
+TEST_ARGS ?= -n 2
+EXTRAS := config plugins bot edge analytics demo
+
+.PHONY: help venv demo test check lab long bench format lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+venv: ## make .venv from the lock file, and no more
+	@sh tools/venv
+
+demo: venv ## show the whole loop on loopback; DEMO_ARGS=--once approves by itself
+	@$(PYTHON) examples/demo $(DEMO_ARGS)
+
+test: venv ## run the tests
+	@$(PYTHON) -m pytest $(TEST_ARGS)
+
+check: venv ## format check, lint, types, import contracts, tests
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	@$(MAKE) --no-print-directory test
+
+lab: venv ## run the tests against real Go tools and whole parts of a cluster
+	@$(PYTHON) tools/tier.py lab
+
+long: venv ## run soaks, kill matrices and big fuzzing
+	@$(PYTHON) tools/tier.py long
+
+bench: venv ## measure what bench/ measures
+	@if [ -e bench/__main__.py ]; then $(PYTHON) bench; else echo "bench: nothing is measured yet"; fi
+
+format: venv ## format the code and mend what the linter can mend
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+# uv resolves for every platform at once; its header names `make lock`, and no index, host or path gets into a file.
+lock: venv ## resolve the extras anew into requirements/*.txt
+	@sh tools/lock $(EXTRAS)
+
+clean: ## remove .venv and every cache
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

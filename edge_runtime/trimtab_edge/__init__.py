@@ -1,0 +1,1 @@
+"""What runs on a device: the model server, the update agent and their telemetry."""
