@@ -1,0 +1,65 @@
+"""Canonical bytes: one text per value, so that digests mean something.
+
+JSON with keys sorted by code point, no white space, UTF-8 unescaped, no floats: exact numbers are integers or strings.
+This is RFC 8785 (JCS) restricted to strings, integers, booleans, null, lists and objects whose keys are in the Basic
+Multilingual Plane; outside that restriction the function refuses instead of guessing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from trimtab_kernel.identity import Digest
+
+Json: TypeAlias = "None | bool | int | str | Sequence[Json] | Mapping[str, Json]"
+_MAX_SAFE = 2**53 - 1  # larger integers lose digits in readers that hold numbers as IEEE 754 doubles (RFC 8785 §3.2.2.3)
+_MAX_DEPTH = 64
+
+
+class CanonicalError(ValueError):
+    """The value has no canonical form; the message names the place."""
+
+
+def canonical_json(value: Json) -> bytes:
+    """The canonical bytes of ``value``. Raises :class:`CanonicalError` for floats, huge integers, odd keys, deep nesting."""
+    _check(value, "$", 0)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest_of(value: Json) -> Digest:
+    """SHA-256 over the canonical bytes."""
+    return Digest.of(canonical_json(value))
+
+
+def _check(value: object, place: str, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise CanonicalError(f"{place}: nested deeper than {_MAX_DEPTH}")
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        _check_text(value, place)
+    elif isinstance(value, int):
+        if abs(value) > _MAX_SAFE:
+            raise CanonicalError(f"{place}: integer beyond 2^53-1; write it as a string")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise CanonicalError(f"{place}: key {key!r} is not a string")
+            _check_text(key, place)
+            if any(ord(character) > 0xFFFF for character in key):  # noqa: PLR2004 - see the module docstring
+                raise CanonicalError(f"{place}: key outside the Basic Multilingual Plane")
+            _check(item, f"{place}.{key}", depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check(item, f"{place}[{index}]", depth + 1)
+    else:
+        raise CanonicalError(f"{place}: {type(value).__name__} has no canonical form; use a string or an integer")
+
+
+def _check_text(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise CanonicalError(f"{place}: lone surrogate in text") from None

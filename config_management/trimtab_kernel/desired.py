@@ -1,0 +1,390 @@
+"""The desired document: what one device group should run. Written by the renderer, obeyed by the agent.
+
+It is canonical JSON (see :mod:`trimtab_kernel.canonical`), so numbers that are not whole are strings. The reader takes
+bytes that may come from anywhere: it checks size, shape and every field, and refuses what it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trimtab_kernel import vocabulary
+from trimtab_kernel.canonical import Json, canonical_json
+from trimtab_kernel.identity import Digest, IdentityError, Version, parse_label_name, parse_name
+from trimtab_kernel.problems import InputError, Problem, quoted
+from trimtab_kernel.waves import is_member
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_BYTES = 1024 * 1024  # a ConfigMap holds no more (Kubernetes: total data <= 1 MiB)
+MAX_MODELS = 1000
+KIND = "DesiredDocument"
+_T = TypeVar("_T")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One variant of one version of a model: verified bytes, by digest. ``size`` in bytes."""
+
+    version: str
+    tier: str
+    format: str
+    quantization: str
+    uri: str
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """One cohort of the sensitive attribute: an exact value, or a half-open range ``low <= x < high`` (None = open)."""
+
+    name: str
+    value: Decimal | None = None
+    low: Decimal | None = None
+    high: Decimal | None = None
+
+    def holds(self, x: float) -> bool:
+        """Whether an input value belongs to this cohort. NaN belongs to none."""
+        if self.value is not None:
+            return x == float(self.value)
+        return (self.low is None or x >= float(self.low)) and (self.high is None or x < float(self.high))
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Which input column is the sensitive attribute, and which output is the decision.
+
+    ``positive`` is the value of output ``outcome_output`` that counts as the positive outcome.
+    """
+
+    attribute_input: str
+    attribute_column: int
+    cohorts: tuple[Cohort, ...]
+    outcome_output: str
+    positive: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a device must meet before it updates. None means: not asked for.
+
+    Battery in percent, memory in MB (10^6 bytes), ``network`` one of ``WIFI`` | ``UNMETERED`` | ``ANY``.
+    """
+
+    min_battery: int | None = None
+    network: str | None = None
+    min_memory_mb: int | None = None
+    min_os_version: str | None = None
+    min_api_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredModel:
+    """One model of the group: the target, who gets it, and what the others run.
+
+    ``percent`` is the share of devices in the current wave (0 to 100, exact). ``stable`` is what devices outside the
+    wave run; None means that they keep what they have.
+    """
+
+    model: str
+    kind: str
+    namespace: str
+    name: str
+    salt: str
+    percent: Fraction
+    target: Artifact
+    stable: Artifact | None
+    source_digest: Digest
+    alignment: Alignment | None = None
+    conditions: Conditions = Conditions()
+    tags: tuple[tuple[str, str], ...] = ()
+    flags: tuple[tuple[str, bool], ...] = ()
+
+    def choose(self, device_id: str) -> Artifact | None:
+        """What this device should run; None means: keep what is there, and nothing on an empty device."""
+        return self.target if is_member(self.salt, device_id, self.percent) else self.stable
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredDocument:
+    """Everything that the devices of one group should run."""
+
+    group: str
+    namespace: str
+    jurisdiction: str
+    models: tuple[DesiredModel, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """The document as plain JSON values, models sorted by model, kind, namespace and name."""
+        ordered = sorted(self.models, key=lambda m: (m.model, m.kind, m.namespace, m.name))
+        return {
+            "apiVersion": vocabulary.API_DESIRED,
+            "kind": KIND,
+            "group": self.group,
+            "namespace": self.namespace,
+            "jurisdiction": self.jurisdiction,
+            "models": [_model_json(model) for model in ordered],
+        }
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
+        return canonical_json(self.to_json())
+
+
+def _artifact_json(artifact: Artifact) -> dict[str, Json]:
+    return {
+        "version": artifact.version,
+        "tier": artifact.tier,
+        "format": artifact.format,
+        "quantization": artifact.quantization,
+        "uri": artifact.uri,
+        "digest": str(artifact.digest),
+        "size": artifact.size,
+    }
+
+
+def _decimal_text(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent_text(percent: Fraction) -> str:
+    """A percentage as exact text: ``10``, ``0.5``; one without a finite decimal form as ``1/3``."""
+    if percent.denominator == 1:
+        return str(percent.numerator)
+    value = Decimal(percent.numerator) / Decimal(percent.denominator)
+    return _decimal_text(value) if Fraction(value) == percent else f"{percent.numerator}/{percent.denominator}"
+
+
+def _model_json(model: DesiredModel) -> dict[str, Json]:
+    data: dict[str, Json] = {
+        "model": model.model,
+        "kind": model.kind,
+        "deployment": {"namespace": model.namespace, "name": model.name},
+        "rollout": {"salt": model.salt, "percent": percent_text(model.percent)},
+        "target": _artifact_json(model.target),
+        "stable": _artifact_json(model.stable) if model.stable else None,
+        "sourceDigest": str(model.source_digest),
+        "tags": dict(model.tags),
+        "flags": dict(model.flags),
+    }
+    if model.alignment:
+        cohorts: dict[str, Json] = {}
+        for cohort in model.alignment.cohorts:
+            bounds = {"value": cohort.value, "low": cohort.low, "high": cohort.high}
+            cohorts[cohort.name] = {key: _decimal_text(value) for key, value in bounds.items() if value is not None}
+        data["alignment"] = {
+            "attribute": {
+                "input": model.alignment.attribute_input,
+                "column": model.alignment.attribute_column,
+                "cohorts": cohorts,
+            },
+            "outcome": {
+                "output": model.alignment.outcome_output,
+                "positive": _decimal_text(model.alignment.positive),
+            },
+        }
+    conditions: dict[str, Json] = {
+        "minBattery": model.conditions.min_battery,
+        "network": model.conditions.network,
+        "minMemoryMB": model.conditions.min_memory_mb,
+        "minOSVersion": model.conditions.min_os_version,
+        "minAPILevel": model.conditions.min_api_level,
+    }
+    conditions = {key: value for key, value in conditions.items() if value is not None}
+    if conditions:
+        data["conditions"] = conditions
+    return data
+
+
+def parse_desired(content: bytes, file: str = vocabulary.DESIRED_FILE) -> DesiredDocument:
+    """Read a desired document from untrusted bytes.
+
+    Raises :class:`InputError` (codes E201 to E203) that names the field, what was got and what was expected.
+    """
+    if len(content) > MAX_BYTES:
+        raise InputError(Problem("E201", file, 0, "", f"{len(content)} bytes", f"at most {MAX_BYTES} bytes"))
+    try:
+        data = json.loads(content.decode("utf-8"), parse_float=_refuse_number, parse_constant=_refuse_number)
+    except (ValueError, RecursionError) as error:
+        raise InputError(Problem("E202", file, 0, "", quoted(str(error)), "a JSON object in UTF-8 without floats")) from None
+    reader = _Reader(file)
+    return reader.document(data)
+
+
+def _refuse_number(text: str) -> float:
+    raise ValueError(f"number {text[:40]} is not an integer")
+
+
+class _Reader:
+    """Walks plain JSON values and raises on the first bad field: the writer is our own renderer, so one is enough."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def fail(self, place: str, got: object, expected: str) -> InputError:
+        return InputError(Problem("E203", self.file, 0, place, quoted(got), expected))
+
+    def obj(self, value: object, place: str, required: frozenset[str], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.fail(place, type(value).__name__, "an object")
+        for key in value:
+            if key not in required and key not in optional:
+                raise self.fail(f"{place}.{key}" if place else str(key), "an unknown field", f"one of {', '.join(sorted(required | optional))}")
+        for key in sorted(required - value.keys()):
+            raise self.fail(f"{place}.{key}" if place else key, "nothing", "a value")
+        return value
+
+    def text(self, value: object, place: str, limit: int = 2048) -> str:
+        if not isinstance(value, str) or len(value) > limit:
+            raise self.fail(place, value, f"a string of at most {limit} characters")
+        return value
+
+    def integer(self, value: object, place: str, low: int, high: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.fail(place, value, f"an integer from {low} to {high}")
+        return value
+
+    def parsed(self, value: object, place: str, parse: Callable[[str], _T]) -> _T:
+        text = self.text(value, place)
+        try:
+            return parse(text)
+        except (IdentityError, ValueError) as error:
+            raise self.fail(place, text, str(error).removeprefix("expected ")) from None
+
+    def decimal(self, value: object, place: str) -> Decimal:
+        text = self.text(value, place)
+        if not _DECIMAL.fullmatch(text):
+            raise self.fail(place, text, "a decimal number in a string")
+        try:
+            return Decimal(text)
+        except InvalidOperation:  # unreachable after the pattern, kept so that no foreign exception can leave
+            raise self.fail(place, text, "a decimal number in a string") from None
+
+    def document(self, value: object) -> DesiredDocument:
+        data = self.obj(value, "", frozenset({"apiVersion", "kind", "group", "namespace", "jurisdiction", "models"}))
+        if data["apiVersion"] != vocabulary.API_DESIRED or data["kind"] != KIND:
+            raise self.fail("kind", f"{data['apiVersion']} {data['kind']}", f"{vocabulary.API_DESIRED} {KIND}")
+        models = data["models"]
+        if not isinstance(models, list) or len(models) > MAX_MODELS:
+            raise self.fail("models", type(models).__name__, f"a list of at most {MAX_MODELS} models")
+        parsed = tuple(self.model(item, f"models[{index}]") for index, item in enumerate(models))
+        names = [model.model for model in parsed]
+        for name in names:
+            if names.count(name) > 1:
+                raise self.fail("models", name, "each model once")
+        return DesiredDocument(
+            self.parsed(data["group"], "group", parse_label_name),
+            self.parsed(data["namespace"], "namespace", parse_label_name),
+            self.text(data["jurisdiction"], "jurisdiction", 64),
+            parsed,
+        )
+
+    def model(self, value: object, place: str) -> DesiredModel:
+        data = self.obj(
+            value,
+            place,
+            frozenset({"model", "kind", "deployment", "rollout", "target", "stable", "sourceDigest", "tags", "flags"}),
+            frozenset({"alignment", "conditions"}),
+        )
+        deployment = self.obj(data["deployment"], f"{place}.deployment", frozenset({"namespace", "name"}))
+        rollout = self.obj(data["rollout"], f"{place}.rollout", frozenset({"salt", "percent"}))
+        return DesiredModel(
+            # The model's name becomes a directory on the device, so it must be a plain name: no slash, no leading dot.
+            model=self.parsed(data["model"], f"{place}.model", parse_name),
+            kind=self.text(data["kind"], f"{place}.kind", 64),
+            namespace=self.parsed(deployment["namespace"], f"{place}.deployment.namespace", parse_label_name),
+            name=self.parsed(deployment["name"], f"{place}.deployment.name", parse_name),
+            salt=self.text(rollout["salt"], f"{place}.rollout.salt", 1024),
+            percent=self.percent(rollout["percent"], f"{place}.rollout.percent"),
+            target=self.artifact(data["target"], f"{place}.target"),
+            stable=None if data["stable"] is None else self.artifact(data["stable"], f"{place}.stable"),
+            source_digest=self.parsed(data["sourceDigest"], f"{place}.sourceDigest", Digest.parse),
+            alignment=self.alignment(data["alignment"], f"{place}.alignment") if "alignment" in data else None,
+            conditions=self.conditions(data.get("conditions", {}), f"{place}.conditions"),
+            tags=tuple(sorted(self.mapping(data["tags"], f"{place}.tags", self.text).items())),
+            flags=tuple(sorted(self.mapping(data["flags"], f"{place}.flags", self.boolean).items())),
+        )
+
+    def boolean(self, value: object, place: str) -> bool:
+        if not isinstance(value, bool):
+            raise self.fail(place, value, "true or false")
+        return value
+
+    def mapping(self, value: object, place: str, item: Callable[[object, str], _T]) -> Mapping[str, _T]:
+        if not isinstance(value, dict) or len(value) > 100:  # noqa: PLR2004 - far above any real number of tags
+            raise self.fail(place, type(value).__name__, "an object of at most 100 entries")
+        return {key: item(entry, f"{place}.{key}") for key, entry in value.items()}
+
+    def percent(self, value: object, place: str) -> Fraction:
+        text = self.text(value, place, 64)
+        try:
+            percent = Fraction(text) if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20}|/[0-9]{1,20})?", text, re.ASCII) else None
+        except ZeroDivisionError:
+            percent = None
+        if percent is None or not 0 <= percent <= 100:  # noqa: PLR2004 - a percentage
+            raise self.fail(place, text, "a percentage from 0 to 100")
+        return percent
+
+    def artifact(self, value: object, place: str) -> Artifact:
+        data = self.obj(value, place, frozenset({"version", "tier", "format", "quantization", "uri", "digest", "size"}))
+        version = self.text(data["version"], f"{place}.version", 128)
+        self.parsed(version, f"{place}.version", Version.parse)
+        return Artifact(
+            version=version,
+            tier=self.text(data["tier"], f"{place}.tier", 64),
+            format=self.text(data["format"], f"{place}.format", 64),
+            quantization=self.text(data["quantization"], f"{place}.quantization", 64),
+            uri=self.text(data["uri"], f"{place}.uri"),
+            digest=self.parsed(data["digest"], f"{place}.digest", Digest.parse),
+            size=self.integer(data["size"], f"{place}.size", 0, 2**40),
+        )
+
+    def alignment(self, value: object, place: str) -> Alignment:
+        data = self.obj(value, place, frozenset({"attribute", "outcome"}))
+        attribute = self.obj(data["attribute"], f"{place}.attribute", frozenset({"input", "column", "cohorts"}))
+        outcome = self.obj(data["outcome"], f"{place}.outcome", frozenset({"output", "positive"}))
+        cohorts = attribute["cohorts"]
+        if not isinstance(cohorts, dict) or not 2 <= len(cohorts) <= 16:  # noqa: PLR2004 - a comparison needs two; series are budgeted
+            raise self.fail(f"{place}.attribute.cohorts", type(cohorts).__name__, "an object of 2 to 16 cohorts")
+        return Alignment(
+            attribute_input=self.text(attribute["input"], f"{place}.attribute.input", 256),
+            attribute_column=self.integer(attribute["column"], f"{place}.attribute.column", 0, 2**31 - 1),
+            cohorts=tuple(self.cohort(name, cohorts[name], f"{place}.attribute.cohorts.{name}") for name in sorted(cohorts)),
+            outcome_output=self.text(outcome["output"], f"{place}.outcome.output", 256),
+            positive=self.decimal(outcome["positive"], f"{place}.outcome.positive"),
+        )
+
+    def cohort(self, name: str, value: object, place: str) -> Cohort:
+        data = self.obj(value, place, frozenset(), frozenset({"value", "low", "high"}))
+        bounds = {key: self.decimal(item, f"{place}.{key}") for key, item in data.items()}
+        if not bounds or ("value" in bounds and len(bounds) > 1):
+            raise self.fail(place, ", ".join(sorted(bounds)) or "nothing", 'either "value", or "low" and/or "high"')
+        return Cohort(self.text(name, place, 64), bounds.get("value"), bounds.get("low"), bounds.get("high"))
+
+    def conditions(self, value: object, place: str) -> Conditions:
+        data = self.obj(
+            value, place, frozenset(), frozenset({"minBattery", "network", "minMemoryMB", "minOSVersion", "minAPILevel"})
+        )
+
+        def number(key: str, high: int) -> int | None:
+            return self.integer(data[key], f"{place}.{key}", 0, high) if key in data else None
+
+        network = data.get("network")
+        if network is not None and network not in {"WIFI", "UNMETERED", "ANY"}:
+            raise self.fail(f"{place}.network", network, "WIFI, UNMETERED or ANY")
+        return Conditions(
+            min_battery=number("minBattery", 100),
+            network=network,
+            min_memory_mb=number("minMemoryMB", 2**31 - 1),
+            min_os_version=self.text(data["minOSVersion"], f"{place}.minOSVersion", 64) if "minOSVersion" in data else None,
+            min_api_level=number("minAPILevel", 10_000),
+        )

@@ -1,0 +1,131 @@
+"""Every name that crosses a room: API groups, annotations, labels and metrics. Nothing else may spell them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+API_EDGE = "apexlogic.ai/v1"
+API_MOBILE = "mobileai.apexlogic.com/v1"
+API_DESIRED = "fleet.apexlogic.ai/v1"
+
+# Annotations on top-level metadata only: in a pod template a change of price would restart a fleet.
+COST_MONTHLY = "finops.apexlogic.ai/monthly-cost"
+COST_LOW = "finops.apexlogic.ai/monthly-cost-low"
+COST_HIGH = "finops.apexlogic.ai/monthly-cost-high"
+COST_CURRENCY = "finops.apexlogic.ai/currency"
+COST_GRADE = "finops.apexlogic.ai/grade"
+COST_PER_1K = "finops.apexlogic.ai/cost-per-1k-inferences"
+COST_UPDATE_BYTES = "finops.apexlogic.ai/update-bytes"
+COST_PRICE_BOOK = "finops.apexlogic.ai/price-book"
+COST_TAG_PREFIX = "finops.apexlogic.ai/tag-"
+ALIGNMENT_POLICY = "alignment.apexlogic.ai/policy"
+ALIGNMENT_VERDICT = "alignment.apexlogic.ai/verdict"
+ALIGNMENT_EVIDENCE = "alignment.apexlogic.ai/evidence"
+FLEET_GROUP = "fleet.apexlogic.ai/group"
+FLEET_MODEL = "fleet.apexlogic.ai/model"
+FLEET_VERSION = "fleet.apexlogic.ai/version"
+FLEET_VARIANT = "fleet.apexlogic.ai/variant"
+FLEET_WAVE = "fleet.apexlogic.ai/wave"
+FLEET_SOURCE_DIGEST = "fleet.apexlogic.ai/source-digest"
+
+TAGS = ("project", "app", "team", "businessUnit", "feature", "environment")
+"""The cost-allocation tags, as they are spelled in manifests."""
+
+DESIRED_FILE = "desired.json"
+"""Key of the desired document in its ConfigMap, and its file name where it is mounted."""
+
+
+class MetricType(Enum):
+    """Prometheus metric types that Trimtab exports."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family: name (with its base unit), type, help text and labels.
+
+    The labels ``device_group`` and ``device`` are target labels: the scrape configuration attaches them, the process
+    does not, so that they are spelled once.
+    """
+
+    name: str
+    kind: MetricType
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+LABEL_DEVICE_GROUP = "device_group"
+LABEL_DEVICE = "device"
+
+INFERENCE_REQUESTS = Metric(
+    "trimtab_inference_requests_total", MetricType.COUNTER, "Inference requests answered with a result.", ("model", "version")
+)
+INFERENCE_FAILURES = Metric(
+    "trimtab_inference_failures_total", MetricType.COUNTER, "Inference requests that failed, by reason.", ("model", "reason")
+)
+INFERENCE_DURATION = Metric(
+    "trimtab_inference_duration_seconds",
+    MetricType.HISTOGRAM,
+    "Time from the last request byte to the first response byte.",
+    ("model", "version"),
+)
+INFERENCE_CPU = Metric(
+    "trimtab_inference_cpu_seconds_total",
+    MetricType.COUNTER,
+    "CPU time of the thread that ran the inferences.",
+    ("model", "version"),
+)
+INFERENCE_CPU_SQUARED = Metric(
+    "trimtab_inference_cpu_squared_seconds_total",
+    MetricType.COUNTER,
+    "Sum of squares of the CPU time of each request (seconds squared), so that a mean gets an interval.",
+    ("model", "version"),
+)
+DECISIONS = Metric(
+    "trimtab_decisions_total",
+    MetricType.COUNTER,
+    "Decisions by cohort of the declared sensitive attribute; outcome is positive or negative.",
+    ("model", "version", "cohort", "outcome"),
+)
+MODEL_READY = Metric(
+    "trimtab_model_ready", MetricType.GAUGE, "1 for the version that answers requests now.", ("model", "version")
+)
+UPDATE_BYTES = Metric(
+    "trimtab_update_bytes_total", MetricType.COUNTER, "Bytes fetched to update models.", ("model", "version")
+)
+UPDATES = Metric(
+    "trimtab_updates_total", MetricType.COUNTER, "Updates that ended, by result.", ("model", "result")
+)
+AGENT_ACTIVE = Metric(
+    "trimtab_agent_active", MetricType.GAUGE, "1 for the version that the agent activated last.", ("model", "version")
+)
+AGENT_DESIRED = Metric(
+    "trimtab_agent_desired", MetricType.GAUGE, "1 for the version that the desired document asks of this device.", ("model", "version")
+)
+AGENT_SYNCED = Metric(
+    "trimtab_agent_synced_timestamp_seconds", MetricType.GAUGE, "When the agent last read a valid desired document."
+)
+
+METRICS: tuple[Metric, ...] = (
+    INFERENCE_REQUESTS,
+    INFERENCE_FAILURES,
+    INFERENCE_DURATION,
+    INFERENCE_CPU,
+    INFERENCE_CPU_SQUARED,
+    DECISIONS,
+    MODEL_READY,
+    UPDATE_BYTES,
+    UPDATES,
+    AGENT_ACTIVE,
+    AGENT_DESIRED,
+    AGENT_SYNCED,
+)
+
+OUTCOME_POSITIVE = "positive"
+OUTCOME_NEGATIVE = "negative"
+DURATION_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5)
+"""Latency buckets in seconds. They start at 50 us: on the edge most inferences are below a millisecond."""
