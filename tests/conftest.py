@@ -1,0 +1,76 @@
+"""What holds for every test: how Hypothesis behaves, and what a skip may be (with `--no-skips`, hardly anything)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# A busy machine is slow without being wrong, so Hypothesis measures no time. In CI it tries the same examples every time.
+hypothesis.settings.register_profile(
+    "house",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("house")
+
+# A skip says "needs NAME ..." and is excused only for one of these programs, and only where it is not on the PATH.
+# What the platform's packages offer is not here: CI installs it.
+EXCUSED_PROGRAMS = ("go",)
+
+_REASON = re.compile(r"(?:Skipped: )?needs (?P<program>[\w.+-]+)\b")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the switch that CI sets."""
+    parser.addoption(
+        "--no-skips",
+        action="store_true",
+        help="fail what would be skipped, unless the program that it needs cannot be installed as a package",
+    )
+
+
+def is_excused(reason: str) -> bool:
+    """Whether a skip for this reason is acceptable in CI on this machine."""
+    found = _REASON.match(reason)
+    return found is not None and found["program"] in EXCUSED_PROGRAMS and shutil.which(found["program"]) is None
+
+
+def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not is_excused(reason):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{reason}\n(a skip fails here: with --no-skips only a missing {EXCUSED_PROGRAMS} excuses one)"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turns the skip of a test into a failure."""
+    report = yield
+    if item.config.getoption("--no-skips"):
+        _refuse(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turns the skip of a whole module into a failure."""
+    report = yield
+    if collector.config.getoption("--no-skips"):
+        _refuse(report)
+    return report

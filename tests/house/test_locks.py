@@ -1,0 +1,90 @@
+"""The lock files: hashed, without a host or a path, of one mind, and fitting what pyproject.toml asks for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+@cache
+def locked(extra: str) -> dict[tuple[str, str], str]:
+    """The versions in one lock file, by name and marker."""
+    versions: dict[tuple[str, str], str] = {}
+    for line in (ROOT / f"requirements/{extra}.txt").read_text("utf-8").splitlines():
+        if line and not line.startswith((" ", "#")):
+            requirement = Requirement(line.removesuffix("\\").strip())
+            version = str(requirement.specifier).removeprefix("==")
+            versions[canonicalize_name(requirement.name), str(requirement.marker or "")] = version
+    return versions
+
+
+def asked(extra: str) -> list[Requirement]:
+    """What an extra asks for, the extras that it names included."""
+    found = []
+    for text in PROJECT["optional-dependencies"][extra]:
+        requirement = Requirement(text)
+        if requirement.name == PROJECT["name"]:
+            found += [inner for name in sorted(requirement.extras) for inner in asked(name)]
+        else:
+            found.append(requirement)
+    return found
+
+
+def test_every_extra_has_a_lock_and_every_lock_an_extra() -> None:
+    assert {path.stem for path in LOCKS} == set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_names_no_host_and_no_path(lock: Path) -> None:
+    text = lock.read_text("utf-8")
+    assert not re.findall(r"^.*(?:://|--(?!hash=sha256:)|@ |file:).*$", text, re.MULTILINE)
+    assert not re.findall(r"(?:^|\s)/\S+", text)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_every_locked_package_has_hashes(lock: Path) -> None:
+    packages = re.split(r"\n(?=\w)", lock.read_text("utf-8"))[1:]
+    assert packages
+    assert [package.partition(" ")[0] for package in packages if "--hash=sha256:" not in package] == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_agrees_with_dev_on_every_version(lock: Path) -> None:
+    other = locked("dev")
+    assert {
+        name: (version, other[name])
+        for name, version in locked(lock.stem).items()
+        if other.get(name, version) != version
+    } == {}
+
+
+@pytest.mark.parametrize("extra", sorted(PROJECT["optional-dependencies"]))
+def test_a_lock_holds_what_its_extra_asks_for(extra: str) -> None:
+    """A dependency added to pyproject.toml without `make lock` fails here."""
+    versions = {name: version for (name, _), version in locked(extra).items()}
+    wrong = {
+        str(requirement): versions.get(canonicalize_name(requirement.name), "not locked")
+        for requirement in asked(extra)
+        if not requirement.specifier.contains(versions.get(canonicalize_name(requirement.name), "0"))
+    }
+    assert wrong == {}
+
+
+def test_the_base_has_no_dependencies() -> None:
+    assert PROJECT["dependencies"] == []
+
+
+def test_edge_installs_light() -> None:
+    """A device gets no compiler, no training library, no data frames and no test tool."""
+    names = {name for name, _ in locked("edge")}
+    assert names.isdisjoint({"rich", "scikit-learn", "scipy", "pandas", "sqlalchemy", "starlette", "onnx", "pytest"})

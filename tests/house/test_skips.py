@@ -1,0 +1,71 @@
+"""With `--no-skips` a skip is a failure, unless the program that it names is missing and may be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """An empty project that has our conftest."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    shutil.copy(ROOT / "tests/conftest.py", tmp_path)
+    return tmp_path
+
+
+def run(project: Path, test: str, *options: str, path: str = "/nonexistent") -> str:
+    """The last line that pytest prints for a project of one test module; `path` is where it finds programs."""
+    (project / "test_one.py").write_text(test, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    environment = os.environ | {"PATH": path}
+    environment.pop("PYTEST_ADDOPTS", None)
+    result = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return result.stdout.strip().splitlines()[-1]
+
+
+def skipping(reason: str) -> str:
+    return f"import pytest\n\ndef test_it():\n    pytest.skip({reason!r})\n"
+
+
+def test_without_the_switch_a_skip_is_a_skip(project: Path) -> None:
+    assert run(project, skipping("needs prometheus")).startswith("1 skipped")
+
+
+def test_a_skip_for_something_installable_fails(project: Path) -> None:
+    assert run(project, skipping("needs prometheus"), "--no-skips").startswith("1 failed")
+
+
+def test_a_skip_without_a_program_fails(project: Path) -> None:
+    assert run(project, skipping("not today"), "--no-skips").startswith("1 failed")
+
+
+def test_a_mark_that_skips_fails_as_well(project: Path) -> None:
+    marked = "import pytest\n\n@pytest.mark.skipif(True, reason='not today')\ndef test_it():\n    pass\n"
+    assert run(project, marked, "--no-skips").startswith("1 error")
+
+
+def test_a_module_that_skips_itself_fails_as_well(project: Path) -> None:
+    module = "import pytest\n\npytest.importorskip('no_such_module_here')\n"
+    assert "1 error" in run(project, module, "--no-skips")
+
+
+def test_missing_go_is_excused(project: Path) -> None:
+    assert run(project, skipping("needs go 1.22 or newer"), "--no-skips").startswith("1 skipped")
+
+
+def test_go_that_is_there_excuses_nothing(project: Path, tmp_path: Path) -> None:
+    go = tmp_path / "bin/go"
+    go.parent.mkdir()
+    go.write_text("#!/bin/sh\n", "utf-8")
+    go.chmod(0o755)
+    assert run(project, skipping("needs go 1.22 or newer"), "--no-skips", path=str(go.parent)).startswith("1 failed")
