@@ -5,12 +5,13 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON := .venv/bin/python
 DEMO_ARGS ?=
 TEST_ARGS ?= -n 2
+TIER_ARGS ?=
 EXTRAS := config plugins bot edge analytics demo
 
 .PHONY: help venv demo test check lab long bench format lock clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 venv: ## make .venv from the lock file, and no more
 	@sh tools/venv
@@ -29,10 +30,10 @@ check: venv ## format check, lint, types, import contracts, tests
 	@$(MAKE) --no-print-directory test
 
 lab: venv ## run the tests against real Go tools and whole parts of a cluster
-	@$(PYTHON) tools/tier.py lab
+	@$(PYTHON) tools/tier.py lab $(TIER_ARGS)
 
 long: venv ## run soaks, kill matrices and big fuzzing
-	@$(PYTHON) tools/tier.py long
+	@$(PYTHON) tools/tier.py long $(TIER_ARGS)
 
 bench: venv ## measure what bench/ measures
 	@if [ -e bench/__main__.py ]; then $(PYTHON) bench; else echo "bench: nothing is measured yet"; fi

@@ -1,0 +1,60 @@
+"""The figure that CI prints last is what pytest itself counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "tools/test_reports.py"
+
+TESTS = """
+import pytest
+
+def test_good(): pass
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_good_twice(n): pass
+
+def test_bad(): assert False
+
+@pytest.fixture
+def broken(): raise OSError
+
+def test_in_error(broken): pass
+
+@pytest.mark.skip(reason="not today")
+def test_skipped(): pass
+"""
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """The report of a real run with three good tests, a bad one, one in error and a skipped one."""
+    (tmp_path / "test_some.py").write_text(TESTS, "utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=report.xml"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    return tmp_path / "report.xml"
+
+
+def add_up(*reports: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, reports)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_a_skipped_test_counts_as_neither(report: Path) -> None:
+    assert add_up(report).stdout == "3 2\n"
+
+
+def test_reports_are_added_up(report: Path) -> None:
+    assert add_up(report, report).stdout == "6 4\n"
+
+
+def test_a_report_that_was_cut_off_is_an_error(report: Path) -> None:
+    report.write_text(report.read_text("utf-8")[:-20], "utf-8")
+    result = add_up(report)
+    assert result.returncode != 0
+    assert result.stdout == ""
