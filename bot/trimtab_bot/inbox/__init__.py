@@ -1,0 +1,1 @@
+"""The built-in inbox: proposals as a web page and as a JSON API, for people who have a token."""
