@@ -7,6 +7,7 @@ together from outside text and both sources mean the same thing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -84,6 +85,21 @@ class Rule:
             case Operation.MAX:
                 return f"max by ({by}) ({self.metric.name})"
 
+    def observations(self, value: float) -> int:
+        """How many observations a sample of this value rests on.
+
+        Events for the increase of a counter of events (a part of one, which extrapolation can make, does not count),
+        series for a count, one for a maximum. 0 for sums in another unit (seconds, bytes): the sum does not say how many
+        were added up, another rule does.
+        """
+        match self.operation:
+            case Operation.INCREASE:
+                return math.floor(value) if self.metric in _EVENTS else 0
+            case Operation.COUNT:
+                return math.floor(value)
+            case Operation.MAX:
+                return 1
+
     @property
     def newest_name(self) -> str:
         """The recorded series that says when the newest sample behind a result was taken (Unix seconds)."""
@@ -95,6 +111,7 @@ class Rule:
         return f"max by ({', '.join(self.by)}) (timestamp({self.metric.name}))"
 
 
+_EVENTS = (v.INFERENCE_REQUESTS, v.DECISIONS, v.INFERENCE_FAILURES, v.UPDATES)
 _MODEL = ("model", "version", v.LABEL_DEVICE_GROUP)
 
 REQUESTS = Rule("requests", v.INFERENCE_REQUESTS, Operation.INCREASE, _MODEL)
