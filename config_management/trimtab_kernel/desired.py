@@ -164,6 +164,18 @@ def percent_text(percent: Fraction) -> str:
     return _decimal_text(value) if Fraction(value) == percent else f"{percent.numerator}/{percent.denominator}"
 
 
+def alignment_json(alignment: Alignment) -> dict[str, Json]:
+    """The shape that the desired document and a model's ``model.yaml`` share; :func:`parse_alignment` reads it back."""
+    cohorts: dict[str, Json] = {}
+    for cohort in alignment.cohorts:
+        bounds = {"value": cohort.value, "low": cohort.low, "high": cohort.high}
+        cohorts[cohort.name] = {key: _decimal_text(value) for key, value in bounds.items() if value is not None}
+    return {
+        "attribute": {"input": alignment.attribute_input, "column": alignment.attribute_column, "cohorts": cohorts},
+        "outcome": {"output": alignment.outcome_output, "positive": _decimal_text(alignment.positive)},
+    }
+
+
 def _model_json(model: DesiredModel) -> dict[str, Json]:
     data: dict[str, Json] = {
         "model": model.model,
@@ -177,21 +189,7 @@ def _model_json(model: DesiredModel) -> dict[str, Json]:
         "flags": dict(model.flags),
     }
     if model.alignment:
-        cohorts: dict[str, Json] = {}
-        for cohort in model.alignment.cohorts:
-            bounds = {"value": cohort.value, "low": cohort.low, "high": cohort.high}
-            cohorts[cohort.name] = {key: _decimal_text(value) for key, value in bounds.items() if value is not None}
-        data["alignment"] = {
-            "attribute": {
-                "input": model.alignment.attribute_input,
-                "column": model.alignment.attribute_column,
-                "cohorts": cohorts,
-            },
-            "outcome": {
-                "output": model.alignment.outcome_output,
-                "positive": _decimal_text(model.alignment.positive),
-            },
-        }
+        data["alignment"] = alignment_json(model.alignment)
     conditions: dict[str, Json] = {
         "minBattery": model.conditions.min_battery,
         "network": model.conditions.network,
@@ -218,6 +216,11 @@ def parse_desired(content: bytes, file: str = vocabulary.DESIRED_FILE) -> Desire
         raise InputError(Problem("E202", file, 0, "", quoted(str(error)), "a JSON object in UTF-8 without floats")) from None
     reader = _Reader(file)
     return reader.document(data)
+
+
+def parse_alignment(value: object, file: str, place: str = "alignment") -> Alignment:
+    """Read an alignment from plain JSON values. Raises :class:`InputError` (E203) that names ``file`` and the field."""
+    return _Reader(file).alignment(value, place)
 
 
 def _refuse_number(text: str) -> float:

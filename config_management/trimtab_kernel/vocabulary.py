@@ -109,6 +109,17 @@ AGENT_DESIRED = Metric(
 AGENT_SYNCED = Metric(
     "trimtab_agent_synced_timestamp_seconds", MetricType.GAUGE, "When the agent last read a valid desired document."
 )
+AGENT_DOCUMENT_VALID = Metric(
+    "trimtab_agent_document_valid",
+    MetricType.GAUGE,
+    "1 if the desired document could be read and obeyed when it was last looked at, else 0.",
+)
+AGENT_QUARANTINED = Metric(
+    "trimtab_agent_quarantined",
+    MetricType.GAUGE,
+    "Digests of this model that the agent will not try again for now.",
+    ("model",),
+)
 
 METRICS: tuple[Metric, ...] = (
     INFERENCE_REQUESTS,
@@ -123,7 +134,21 @@ METRICS: tuple[Metric, ...] = (
     AGENT_ACTIVE,
     AGENT_DESIRED,
     AGENT_SYNCED,
+    AGENT_DOCUMENT_VALID,
+    AGENT_QUARANTINED,
 )
+
+FAILURE_BAD_REQUEST = "bad_request"
+FAILURE_OVERLOADED = "overloaded"
+FAILURE_INTERNAL = "internal"
+FAILURE_REASONS = (FAILURE_BAD_REQUEST, FAILURE_OVERLOADED, FAILURE_INTERNAL)
+"""Values of the label ``reason``: the client's fault, no room in the queue, the runtime's fault."""
+
+UPDATE_ACTIVATED = "activated"
+UPDATE_REFUSED = "refused"
+UPDATE_ROLLED_BACK = "rolled_back"
+UPDATE_RESULTS = (UPDATE_ACTIVATED, UPDATE_REFUSED, UPDATE_ROLLED_BACK)
+"""Values of the label ``result``: the version stayed; its bytes were not to be trusted; it failed its probation."""
 
 OUTCOME_POSITIVE = "positive"
 OUTCOME_NEGATIVE = "negative"
