@@ -42,7 +42,7 @@ class Finding:
 
     ``verdict`` is what the shown ``interval`` (of the policy's confidence) says at this one look. ``alarm`` is the
     decision to act, and is stricter: it accounts for looking again at every tick (see
-    :class:`trimtab_bot.assessment.AlarmRule`) and rests on ``alarm_interval``. Only a finding with ``alarm`` may open
+    :class:`trimtab_bot.alarms.AlarmRule`) and rests on ``alarm_interval``. Only a finding with ``alarm`` may open
     an incident. An alarm is always a breach; a breach without alarm is shown and watched.
     """
 
