@@ -1,0 +1,1 @@
+"""The example models: real rows, committed builders, ONNX files. See README.md."""
