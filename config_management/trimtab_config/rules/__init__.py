@@ -1,0 +1,1 @@
+"""Prometheus recording rules, generated from the kernel's closed set of questions."""
