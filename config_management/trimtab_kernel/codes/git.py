@@ -1,7 +1,56 @@
-"""Codes of Git repositories."""
+"""Codes of Git repositories: G1 what a repository holds, G2 proposals, G3 restoring, G4 sync."""
 
 from __future__ import annotations
 
 from trimtab_kernel.problems import Code
 
-CODES: tuple[Code, ...] = ()
+CODES: tuple[Code, ...] = (
+    Code(
+        "G101",
+        "not a plain file in Git",
+        "A symbolic link, a submodule or an odd mode stands for content that the commit does not hold, so what is compiled would not be what was reviewed.",
+        "Replace it by the file itself.",
+    ),
+    Code(
+        "G102",
+        "name or tree refused",
+        "A name that is not UTF-8, that no checkout may have, or that is listed twice cannot be shown and compared safely.",
+        "Rename the file; for a malformed tree run 'git fsck' and find out which tool wrote it.",
+    ),
+    Code(
+        "G103",
+        "not the object that was asked for",
+        "The id names nothing, another kind of object, or a malformed one.",
+        "Check the id with 'git cat-file -t ID'; push what is missing.",
+    ),
+    Code(
+        "G104",
+        "too much to read",
+        "Content that others push is read with limits, so that one commit cannot exhaust the memory of what watches the repository.",
+        "Keep large files out of the fleet folder; models belong in an artifact store.",
+    ),
+    Code(
+        "G105",
+        "history too long to judge",
+        "A statement about all commits of a change needs all of them; a part of them proves nothing.",
+        "Merge smaller changes, or judge this one by hand.",
+    ),
+    Code(
+        "G106",
+        "folder not in the commit",
+        "The folder of the fleet does not exist in this commit; an empty fleet would remove every group.",
+        "Check the path; it is relative to the root of the repository.",
+    ),
+    Code(
+        "G107",
+        "path cannot be written",
+        "The path leaves the tree, goes through a file, or names nothing that could be removed.",
+        "Read the tree again; it has changed, or the path is wrong.",
+    ),
+    Code(
+        "G108",
+        "not a ref or object id",
+        "Only whole object ids, full refs and branch names are taken, so that no other text can change what git does.",
+        "Write the branch's name as 'git branch --list' shows it.",
+    ),
+)
