@@ -1,0 +1,1 @@
+"""Who may let a proposal through, and what exactly they let through."""

@@ -1,0 +1,179 @@
+"""What the bot remembers, as frozen values. Times are Unix seconds to the millisecond; None where it has not happened.
+
+These are records, not behaviour: what may follow what is in :mod:`trimtab_bot.approvals.machine` for proposals and in
+:mod:`trimtab_bot.incidents.course` for incidents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from trimtab_bot.approvals.machine import Ballot
+from trimtab_bot.inbox.interface import FactKind
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRecord:
+    """A commit as people name it; ``authors`` are all Git identities with a part in it, ``Name <mail>``."""
+
+    sha: str
+    subject: str
+    author: str
+    at: float
+    authors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FactLine:
+    """One line of evidence for people: measured or counted (a fact), or estimated."""
+
+    label: str
+    value: str
+    kind: FactKind
+
+
+@dataclass(frozen=True, slots=True)
+class GaugeRecord:
+    """The figure behind an incident, for drawing. In the unit ``unit``; ``confidence`` from 0 to 1."""
+
+    label: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    limit: float
+    good_is_high: bool
+    n: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an alarm rested on when its incident was opened.
+
+    ``snapshot`` is the whole finding as canonical JSON text, figures included. ``claim`` is the part that must still be
+    true for a decision to stand: who broke which limit, without the figures of the moment.
+    """
+
+    claim: str
+    snapshot: str
+    device_groups: tuple[str, ...]
+    observed_at: float
+    gauge: GaugeRecord | None
+    facts: tuple[FactLine, ...]
+
+
+class IncidentPhase(Enum):
+    """Where an incident stands."""
+
+    OPEN = "open"
+    """The version breaks its policy; a remedy is being proposed, decided about, or not possible."""
+    WATCHING = "watching"
+    """The branch no longer asks for the version; the fleet is on its way."""
+    CONVERGED = "converged"
+    """No reachable device runs the version any more; the figure of the good version is awaited."""
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One version of one model that broke its policy, from the alarm until the fleet is well again.
+
+    At most one that is not closed exists for a (concern, model, version). ``obstacle`` says (code, then reason) why the
+    bot proposes nothing: no remedy is possible, or a person decided against it. ``good_version`` is what the fleet is
+    to return to. ``remedied_by`` is how the branch left the version: a proposal's id, or the sha of somebody's commit.
+    """
+
+    id: str
+    concern: str
+    model: str
+    version: str
+    policy: str
+    phase: IncidentPhase
+    evidence: Evidence
+    title: str
+    summary: str
+    detected_at: float
+    offending: CommitRecord | None = None
+    proposal_id: str | None = None
+    proposed_at: float | None = None
+    approved_at: float | None = None
+    merged_at: float | None = None
+    converged_at: float | None = None
+    recovered_at: float | None = None
+    closed_at: float | None = None
+    closed_because: str = ""
+    escalated_at: float | None = None
+    escalated_because: str = ""
+    obstacle_code: str = ""
+    obstacle: str = ""
+    good_version: str | None = None
+    device_groups: tuple[str, ...] = ()
+    remedied_by: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What there is one open incident for."""
+        return (self.concern, self.model, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One change that the bot asks people to let through; its decisions are in ``ballot``.
+
+    ``key`` is the idempotency key on the Git host, ``number`` the host's number once it is there. ``verified`` says
+    whether the state that is restored was once seen to be fine; ``verified_commit`` is the commit that is restored.
+    ``devices`` is the number of devices in the groups concerned, as declared. ``closed_on_host`` and ``recorded`` are
+    the bot's own bookkeeping of effects that are done.
+    """
+
+    id: str
+    key: str
+    incident_id: str
+    remedy: str
+    title: str
+    summary: str
+    message: str
+    model: str
+    bad_version: str
+    good_version: str
+    verified: bool
+    restored_commit: str
+    device_groups: tuple[str, ...]
+    devices: int
+    facts: tuple[FactLine, ...]
+    diff: str
+    offending: CommitRecord
+    head_branch: str
+    opened_at: float
+    ballot: Ballot
+    number: int | None = None
+    merge_intended_at: float | None = None
+    merged_at: float | None = None
+    closed_on_host: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRecord:
+    """Something that happened to an incident or a proposal, in a sentence."""
+
+    subject: str
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedState:
+    """The bot saw that ``commit`` serves ``model`` well in ``group``: every version it asks for there was found fine.
+
+    ``objects`` is the digest of the model's objects in that tree, so that a later commit that leaves them alone is known
+    to ask for the same.
+    """
+
+    model: str
+    group: str
+    commit: str
+    objects: str
+    versions: tuple[str, ...]
+    at: float

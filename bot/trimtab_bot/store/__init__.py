@@ -1,0 +1,1 @@
+"""What the bot remembers: incidents, proposals, verified states, and what is still to be written to the ledger."""

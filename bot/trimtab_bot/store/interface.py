@@ -1,0 +1,95 @@
+"""The port to the bot's memory. Everything that a transaction writes becomes visible and durable at once, or not at all."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from trimtab_bot.ledger.interface import Head, Record
+    from trimtab_bot.records import Incident, Proposal, TimelineRecord, VerifiedState
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A ledger record that is not known to be in the ledger yet; ``number`` orders them."""
+
+    number: int
+    record: Record
+
+
+class Reading(Protocol):
+    """One consistent view of the memory."""
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """One incident."""
+        ...
+
+    def incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]:
+        """Incidents, oldest first."""
+        ...
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        """One proposal."""
+        ...
+
+    def proposals(self, incident_id: str | None = None) -> tuple[Proposal, ...]:
+        """Proposals, oldest first."""
+        ...
+
+    def timeline(self, subject: str) -> tuple[TimelineRecord, ...]:
+        """What happened to one incident or proposal, in the order in which it was written."""
+        ...
+
+    def verified_states(self, model: str) -> tuple[VerifiedState, ...]:
+        """All verified states of a model."""
+        ...
+
+    def pending_records(self) -> tuple[Pending, ...]:
+        """Ledger records that are not known to be written, in order."""
+        ...
+
+    def ledger_head(self) -> Head | None:
+        """The newest ledger entry that the bot knows to be durable: what a verifier must find."""
+        ...
+
+
+class Writing(Reading, Protocol):
+    """A transaction that may change things."""
+
+    def put_incident(self, incident: Incident) -> None:
+        """Add or replace. A second incident of one key that is not closed is refused (ValueError)."""
+        ...
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        """Add or replace. Two proposals of one key are refused (ValueError)."""
+        ...
+
+    def add_timeline(self, entry: TimelineRecord) -> None:
+        """Add one line."""
+        ...
+
+    def add_verified(self, state: VerifiedState) -> bool:
+        """Add, where this (model, group, commit) is not there yet; whether it was added."""
+        ...
+
+    def add_record(self, record: Record) -> None:
+        """Queue a record for the ledger, together with the change that it tells of. A repeat of its key is ignored."""
+        ...
+
+    def mark_written(self, number: int, head: Head) -> None:
+        """The ledger has this record now, as entry ``head``."""
+        ...
+
+
+class Store(Protocol):
+    """The bot's memory. Methods raise OutsideError where the disk or the database does not answer."""
+
+    def reading(self) -> AbstractContextManager[Reading]:
+        """A view that does not wait for writers."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Writing]:
+        """A transaction: committed durably at the end of the block, undone where it raises. Writers go one by one."""
+        ...

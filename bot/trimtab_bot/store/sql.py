@@ -1,0 +1,186 @@
+"""The store over SQLAlchemy Core: SQLite by default. One instance may be used from any thread."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import sqlalchemy as sa
+
+from trimtab_bot.codec import decode, encode
+from trimtab_bot.ledger.interface import EntryKind, Head, Record
+from trimtab_bot.records import Incident, IncidentPhase, Proposal, TimelineRecord, VerifiedState
+from trimtab_bot.store import tables
+from trimtab_bot.store.engine import open_sqlite
+from trimtab_bot.store.interface import Pending
+from trimtab_bot.store.migrations import migrate
+from trimtab_kernel.canonical import canonical_json
+from trimtab_kernel.problems import OutsideError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from trimtab_bot.store.interface import Reading, Writing
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """A :class:`trimtab_bot.store.interface.Store`."""
+
+    def __init__(self, engine: sa.Engine, place: str) -> None:
+        """Migrates first. ``place`` names the database in messages. Raises InputError (B109) and OutsideError."""
+        self._engine = engine
+        self._place = place
+        with self._answering(), engine.begin() as connection:
+            migrate(connection, place)
+
+    @classmethod
+    def open(cls, path: Path) -> SqlStore:
+        """The store in one SQLite file, made where there is none."""
+        return cls(open_sqlite(path), path.name)
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """See the port."""
+        with self._answering(), self._engine.connect().execution_options(reading=True) as connection:
+            yield _Session(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Writing]:
+        """See the port."""
+        with self._answering(), self._engine.begin() as connection:
+            yield _Session(connection)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turns what the database says of the disk or of locks into our error."""
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            raise OutsideError(f"the state in {self._place} does not answer: {error.orig}") from error
+
+
+class _Session:
+    """Typed reads and writes over one connection's transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    # ------------------------------------------------ reading
+
+    def incident(self, incident_id: str) -> Incident | None:
+        found = self._bodies(Incident, tables.INCIDENTS, tables.INCIDENTS.c.id == incident_id)
+        return found[0] if found else None
+
+    def incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]:
+        only = tables.INCIDENTS.c.is_open.is_(True) if open_only else sa.true()
+        return self._bodies(Incident, tables.INCIDENTS, only)
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        found = self._bodies(Proposal, tables.PROPOSALS, tables.PROPOSALS.c.id == proposal_id)
+        return found[0] if found else None
+
+    def proposals(self, incident_id: str | None = None) -> tuple[Proposal, ...]:
+        only = sa.true() if incident_id is None else tables.PROPOSALS.c.incident_id == incident_id
+        return self._bodies(Proposal, tables.PROPOSALS, only)
+
+    def timeline(self, subject: str) -> tuple[TimelineRecord, ...]:
+        query = (
+            sa.select(tables.TIMELINE).where(tables.TIMELINE.c.subject == subject).order_by(tables.TIMELINE.c.number)
+        )
+        return tuple(TimelineRecord(row.subject, row.at, row.text) for row in self._connection.execute(query))
+
+    def verified_states(self, model: str) -> tuple[VerifiedState, ...]:
+        query = sa.select(tables.VERIFIED.c.body).where(tables.VERIFIED.c.model == model)
+        return tuple(decode(VerifiedState, json.loads(row.body)) for row in self._connection.execute(query))
+
+    def pending_records(self) -> tuple[Pending, ...]:
+        query = sa.select(tables.OUTBOX).where(tables.OUTBOX.c.entry_index.is_(None)).order_by(tables.OUTBOX.c.number)
+        return tuple(Pending(row.number, _record(row.body)) for row in self._connection.execute(query))
+
+    def ledger_head(self) -> Head | None:
+        written = tables.OUTBOX.c.entry_index
+        query = sa.select(tables.OUTBOX).where(written.is_not(None)).order_by(written.desc()).limit(1)
+        row = self._connection.execute(query).first()
+        return None if row is None else Head(row.entry_index, row.entry_hash)
+
+    def _bodies(self, kind: type[T], table: sa.Table, only: sa.ColumnElement[bool]) -> tuple[T, ...]:
+        query = sa.select(table.c.body).where(only).order_by(table.c.number)
+        return tuple(decode(kind, json.loads(row.body)) for row in self._connection.execute(query))
+
+    # ------------------------------------------------ writing
+
+    def put_incident(self, incident: Incident) -> None:
+        self._put(
+            tables.INCIDENTS,
+            incident.id,
+            concern=incident.concern,
+            model=incident.model,
+            version=incident.version,
+            is_open=incident.phase is not IncidentPhase.CLOSED,
+            body=_text(incident),
+        )
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        self._put(
+            tables.PROPOSALS,
+            proposal.id,
+            key=proposal.key,
+            incident_id=proposal.incident_id,
+            phase=proposal.ballot.phase.value,
+            body=_text(proposal),
+        )
+
+    def add_timeline(self, entry: TimelineRecord) -> None:
+        self._connection.execute(tables.TIMELINE.insert().values(subject=entry.subject, at=entry.at, text=entry.text))
+
+    def add_verified(self, state: VerifiedState) -> bool:
+        table = tables.VERIFIED
+        same = (table.c.model == state.model, table.c.device_group == state.group, table.c.commit_id == state.commit)
+        if self._connection.execute(sa.select(table.c.model).where(*same)).first() is not None:
+            return False
+        self._connection.execute(
+            table.insert().values(
+                model=state.model, device_group=state.group, commit_id=state.commit, body=_text(state)
+            )
+        )
+        return True
+
+    def add_record(self, record: Record) -> None:
+        table = tables.OUTBOX
+        if self._connection.execute(sa.select(table.c.number).where(table.c.key == record.key)).first() is None:
+            body = {
+                "key": record.key,
+                "kind": record.kind.value,
+                "at": record.at,
+                "subject": record.subject,
+                "body": record.body,
+            }
+            self._connection.execute(table.insert().values(key=record.key, body=canonical_json(body).decode()))
+
+    def mark_written(self, number: int, head: Head) -> None:
+        update = tables.OUTBOX.update().where(tables.OUTBOX.c.number == number)
+        self._connection.execute(update.values(entry_index=head.index, entry_hash=head.hash))
+
+    def _put(self, table: sa.Table, record_id: str, **values: object) -> None:
+        try:
+            if self._connection.execute(table.update().where(table.c.id == record_id).values(**values)).rowcount == 0:
+                self._connection.execute(table.insert().values(id=record_id, **values))
+        except sa.exc.IntegrityError as error:
+            raise ValueError(f"{table.name}: {record_id} breaks a rule of the store: {error.orig}") from error
+
+
+def _text(record: object) -> str:
+    return canonical_json(encode(record)).decode()
+
+
+def _record(text: str) -> Record:
+    data = json.loads(text)
+    return Record(data["key"], EntryKind(data["kind"]), data["at"], data["subject"], data["body"])
