@@ -65,10 +65,11 @@ def assess(
     findings = []
     for target in targets:
         seen = {wish: looks[wish].get(target.model, {}) for wish in _NEEDS[target.concern]}
-        warnings = tuple(sorted({w for wish in _NEEDS[target.concern] for w in readings[wish].warnings}))
+        asked = [readings[wish] for wish in _NEEDS[target.concern]]
         versions, left_out = _versions(seen)
         for version in versions:
             samples = {wish: tuple(seen[wish].get(version, ())) for wish in seen}
+            warnings = _warnings(asked, target, version)
             look = _Look(target, version, samples, warnings, left_out, window, now, rule)
             findings.append(_fairness(look) if target.concern is Concern.FAIRNESS else _cost(look))
     return tuple(sorted(findings, key=lambda finding: finding.subject))
@@ -104,6 +105,19 @@ def _by_model(reading: Reading) -> dict[str, dict[str, list[Sample]]]:
     for sample in reading.samples:
         table.setdefault(sample.labels["model"], {}).setdefault(sample.labels["version"], []).append(sample)
     return table
+
+
+def _warnings(readings: Iterable[Reading], target: WatchTarget, version: str) -> tuple[str, ...]:
+    """What makes a look at this version incomplete: warnings about everything, and dropped samples about itself."""
+    names = {group.name for group in target.groups}
+    texts: set[str] = set()
+    for reading in readings:
+        texts.update(reading.warnings)
+        for dropped in reading.dropped:
+            group = dropped.labels[vocabulary.LABEL_DEVICE_GROUP]
+            if (dropped.labels["model"], dropped.labels["version"]) == (target.model, version) and group in names:
+                texts.add(f"{dropped.reason} ({group})")
+    return tuple(sorted(texts))
 
 
 def _versions(seen: Mapping[Rule, Mapping[str, list[Sample]]]) -> tuple[list[str], int]:
@@ -316,7 +330,7 @@ def _finding(
     elif interval is None and not isinstance(freshness, Stale):
         judgement = Judgement(Verdict.UNKNOWN, why_not)
     elif look.warnings:
-        judgement = Judgement(Verdict.UNKNOWN, f"the source warned: {printable(look.warnings[0], 200)}")
+        judgement = Judgement(Verdict.UNKNOWN, f"the data are incomplete: {printable(look.warnings[0], 200)}")
     elif judgement.verdict is Verdict.FINE and holds_back_fine:
         judgement = Judgement(Verdict.UNKNOWN, holds_back_fine)
     alarmed = judge(alarm_interval, target.limit, freshness, n).verdict is Verdict.BREACH

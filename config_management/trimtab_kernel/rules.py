@@ -157,9 +157,23 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A sample that could not be used: what it was about, and why in one lowercase phrase."""
+
+    labels: Mapping[str, str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """The answer to a query. ``warnings`` come from the source (a partial response, say) and make it incomplete."""
+    """The answer to a query.
+
+    ``warnings`` come from the source (a partial response, say) and make all of it incomplete; ``dropped`` samples make
+    incomplete only what their labels are about; ``infos`` are the source's remarks and change nothing.
+    """
 
     samples: tuple[Sample, ...]
     at: float  # Unix seconds of the evaluation
     warnings: tuple[str, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    infos: tuple[str, ...] = ()

@@ -23,9 +23,10 @@ class MetricsSource(Protocol):
     - ``Sample.n`` is :meth:`trimtab_kernel.rules.Rule.observations` of its value.
     - ``Sample.freshness`` is judged by the newest sample of the series behind it, not by when the question was asked.
       A device that stopped answering makes its samples stale; it does not make them 0.
-    - Nothing is made up: a series that does not exist gives no sample, and a value that is not finite is dropped with a
-      warning. An empty reading means "no data".
-    - ``Reading.warnings`` is not empty where the answer may be incomplete; who decides from it must say "unknown".
+    - Nothing is made up: a series that does not exist gives no sample, and one whose value is not finite is in
+      ``Reading.dropped``. An empty reading means "no data".
+    - ``Reading.warnings`` is not empty where the whole answer may be incomplete; who decides from it must say "unknown",
+      and so must who decides from anything that a dropped sample is about.
     - ``read`` may be called from one thread at a time, ends within the source's own time limit, and raises nothing but
       OutsideError (with ``retry_after`` where the other side named a time) for what is wrong outside.
     """
