@@ -66,6 +66,15 @@ class RefConflictError(TrimtabError):
 
 
 @dataclass(frozen=True, slots=True)
+class RefMove:
+    """A full ref goes from ``old`` to ``new``; None stands for a ref that does not exist."""
+
+    ref: str
+    new: str | None
+    old: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class MergeConflict:
     """Two commits cannot be merged without a person. ``paths`` are sorted; none where the histories are unrelated."""
 
@@ -325,16 +334,32 @@ class GitRepository:
 
         Raises :class:`RefConflictError` where the ref is not at ``old``; then nothing has changed.
         """
-        if not is_full_ref(ref):
-            raise _bad_ref(ref)
+        self.update_refs((RefMove(ref, new, old),))
+
+    def update_refs(self, moves: Sequence[RefMove]) -> None:
+        """Move several refs in one transaction: each from its ``old``, or none at all.
+
+        A move from a value to itself only checks. Raises :class:`RefConflictError` for the first ref that is elsewhere. One
+        thing breaks the promise: where git itself is killed while it renames its files, the moves after that one are
+        missing. They are made in the order given, so what others find first belongs last.
+        """
         zero = "0" * self._id_length
-        given = f"update {ref}\0{_object_id(new) if new else zero}\0{_object_id(old) if old else zero}\0"
-        answer = self._run(["update-ref", "-z", "--stdin"], given=given.encode())
+        given = []
+        for move in moves:
+            if not is_full_ref(move.ref):
+                raise _bad_ref(move.ref)
+            old = _object_id(move.old) if move.old else zero
+            if move.new == move.old:
+                given.append(f"verify {move.ref}\0{old}\0")
+            else:
+                given.append(f"update {move.ref}\0{_object_id(move.new) if move.new else zero}\0{old}\0")
+        answer = self._run(["update-ref", "-z", "--stdin"], given="".join(given).encode())
         if answer.status == 0:
             return
-        found = self.resolve(ref)
-        if found != old:
-            raise RefConflictError(ref, old, found)
+        for move in moves:
+            found = self.resolve(move.ref)
+            if found != move.old:
+                raise RefConflictError(move.ref, move.old, found)
         raise _failed("update-ref", answer)
 
     # ------------------------------------------------------------ parts

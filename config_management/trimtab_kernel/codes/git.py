@@ -53,4 +53,28 @@ CODES: tuple[Code, ...] = (
         "Only whole object ids, full refs and branch names are taken, so that no other text can change what git does.",
         "Write the branch's name as 'git branch --list' shows it.",
     ),
+    Code(
+        "G201",
+        "text of a proposal refused",
+        "A title becomes the first line of a merge commit, and a key must be the same on every attempt; both are one line.",
+        "Shorten the text, and put the rest into the body.",
+    ),
+    Code(
+        "G202",
+        "record of a proposal cannot be read",
+        "refs/pull/N/meta holds what this host wrote about proposal N; something else was pushed there.",
+        "Find out who pushed to refs/pull; remove the ref, and the proposal can be opened again.",
+    ),
+    Code(
+        "G203",
+        "branches do not allow a proposal",
+        "A proposal needs a base branch that exists, a branch of its own, and a commit that the base does not have yet.",
+        "Choose another branch name, or look at the branch that is already there.",
+    ),
+    Code(
+        "G204",
+        "repository has a working tree",
+        "Merging moves a branch; a working tree that has it checked out would silently fall behind.",
+        "Use a bare repository ('git clone --bare') as the shared one.",
+    ),
 )
