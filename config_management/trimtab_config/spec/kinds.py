@@ -13,46 +13,62 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, TypeVar
-
-from trimtab_kernel import vocabulary
-from trimtab_kernel.money import Figure, Grade
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from trimtab_config.spec.scalars import (
+    AnnotationField,
     ApiLevelField,
     BytesField,
+    CohortNameField,
+    ConfidenceField,
     CountField,
     CurrencyField,
     DateField,
     DigestField,
     DurationField,
+    KeyField,
+    LabelKeyField,
     LabelNameField,
     LabelValueField,
     NameField,
     NumberField,
+    OsVersionField,
     PercentField,
     PercentIntField,
     PositiveField,
     QuantityField,
     RatioField,
+    RegionField,
     SignedField,
+    SizeField,
+    TagField,
     TextField,
     UriField,
     VersionField,
+    WindowField,
 )
+from trimtab_kernel import vocabulary
+from trimtab_kernel.money import Figure, Grade
 
 T = TypeVar("T")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-def named(yaml: str, **options: Any) -> Any:
-    """A dataclass field whose YAML name is ``yaml``."""
-    return field(metadata={"yaml": yaml}, **options)
+def named(yaml: str, *, default: object) -> Any:  # noqa: ANN401 - stands where any type of field may
+    """An optional dataclass field whose YAML name is ``yaml``."""
+    return field(metadata={"yaml": yaml}, default=default)
 
 
-def empty_mapping() -> Any:
+def empty_mapping() -> Any:  # noqa: ANN401 - stands where any mapping may
     """An optional object with free keys."""
     return field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """In an annotation: of this Enum, only these values may be written."""
+
+    values: tuple[Enum, ...]
 
 
 def part(kind: type[T]) -> T:
@@ -69,8 +85,8 @@ class Metadata:
 
     name: NameField
     namespace: LabelNameField = "default"
-    labels: Mapping[str, LabelValueField] = empty_mapping()
-    annotations: Mapping[str, str] = empty_mapping()
+    labels: Mapping[LabelKeyField, LabelValueField] = empty_mapping()
+    annotations: Mapping[LabelKeyField, AnnotationField] = empty_mapping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,10 @@ class Tier(Enum):
     LITE = "lite"
     STANDARD = "standard"
     PREMIUM = "premium"
+
+
+VariantTier = Annotated[Tier, Only((Tier.LITE, Tier.STANDARD, Tier.PREMIUM))]
+KnownGrade = Annotated[Grade, Only((Grade.MEASURED, Grade.MODELLED, Grade.DECLARED))]
 
 
 class NetworkConstraint(Enum):
@@ -125,10 +145,12 @@ class GradedFigure:
     The reader accepts both forms for a field of this type; a bare one has ``low`` and ``high`` None.
     """
 
+    bare: ClassVar[str] = "value"  # the field that a bare scalar fills
+
     value: NumberField
     low: NumberField | None = None
     high: NumberField | None = None
-    grade: Grade | None = None
+    grade: KnownGrade | None = None
 
     def figure(self, grade: Grade) -> Figure:
         """With bounds; ``grade`` is used where the figure names none. Raises MoneyError where bounds are out of order."""
@@ -157,15 +179,15 @@ class ModelRef:
 class TargetDevices:
     """Device groups are chosen by equality of all these labels with the group's own."""
 
-    labels: Mapping[str, LabelValueField]
+    labels: Mapping[LabelKeyField, LabelValueField]
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
     """Limits of this deployment's share of the runtime."""
 
-    cpu: QuantityField
-    memory: QuantityField
+    cpu: SizeField
+    memory: SizeField
     gpu: QuantityField | None = None
 
 
@@ -220,7 +242,7 @@ class InferenceBudget:
 class UpdateRules:
     """When a device may fetch an update. The window is local time, such as ``01:00-05:00``."""
 
-    window: TextField | None = None
+    window: WindowField | None = None
     network_constraint: NetworkConstraint = NetworkConstraint.ANY
     min_battery_level: PercentIntField | None = None
 
@@ -289,11 +311,11 @@ class MobileTargets:
     ``regions`` match the group's jurisdiction.
     """
 
-    min_os_version: TextField | None = named("minOSVersion", default=None)
+    min_os_version: OsVersionField | None = named("minOSVersion", default=None)
     min_api_level: ApiLevelField | None = named("minAPILevel", default=None)
     min_memory_mb: CountField | None = named("minMemoryMB", default=None)
     regions: tuple[TextField, ...] = ()
-    labels: Mapping[str, LabelValueField] = empty_mapping()
+    labels: Mapping[LabelKeyField, LabelValueField] = empty_mapping()
 
 
 class UpdateStrategyType(Enum):
@@ -333,7 +355,7 @@ class OnDeviceModelSpec:
     target_devices: MobileTargets = part(MobileTargets)
     update_strategy: UpdateStrategy = part(UpdateStrategy)
     inference_config: InferenceConfig = part(InferenceConfig)
-    feature_flags: Mapping[str, bool] = empty_mapping()
+    feature_flags: Mapping[KeyField, bool] = empty_mapping()
     size: BytesField = 0
     finops_policy_ref: NameField | None = None
     ai_alignment_policy_ref: NameField | None = None
@@ -380,12 +402,12 @@ class Connectivity(Enum):
 class Hardware:
     """One device. ``hardware_class`` names its price in the price book."""
 
-    hardware_class: LabelNameField = named("class")
+    hardware_class: LabelNameField = field(metadata={"yaml": "class"})
     arch: Arch
-    cpu: QuantityField
-    memory: QuantityField
+    cpu: SizeField
+    memory: SizeField
     os: TextField = "linux"
-    os_version: TextField | None = None
+    os_version: OsVersionField | None = None
     api_level: ApiLevelField | None = None
     accelerator: Accelerator = Accelerator.NONE
     gpus: CountField = 0
@@ -451,7 +473,7 @@ class Requirements:
 class Profile:
     """What one inference takes: CPU seconds, joules, peak memory (bytes), bytes sent. ``grade`` is for bare figures."""
 
-    grade: Grade = Grade.DECLARED
+    grade: KnownGrade = Grade.DECLARED
     cpu_seconds: GradedFigure | None = None
     joules: GradedFigure | None = None
     memory_peak: QuantityField | None = None
@@ -472,7 +494,7 @@ class Format(Enum):
 class Variant:
     """One file of one version, for one class of devices."""
 
-    tier: Tier
+    tier: VariantTier
     digest: DigestField
     size: BytesField
     uri: UriField
@@ -499,7 +521,7 @@ class Evaluation:
     accuracy: RatioField | None = None
     latency_seconds: NumberField | None = None
     dataset: TextField | None = None
-    fairness: Mapping[str, CohortRate] = empty_mapping()
+    fairness: Mapping[CohortNameField, CohortRate] = empty_mapping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,7 +560,7 @@ class SensitiveAttribute:
 
     input: TextField
     column: CountField
-    cohorts: Mapping[str, CohortRule]
+    cohorts: Mapping[CohortNameField, CohortRule]
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,7 +609,7 @@ class Ceilings:
 
     cost_per_1k_inferences: Amount | None = named("costPer1kInferences", default=None)
     minimum_sample: CountField = 200
-    confidence: RatioField = Decimal("0.95")
+    confidence: ConfidenceField = Decimal("0.95")
 
 
 @dataclass(frozen=True, slots=True)
@@ -605,8 +627,8 @@ class FinOpsPolicySpec:
     ceilings: Ceilings = part(Ceilings)
     budget: Budget | None = None
     update_bytes: QuantityField | None = None
-    update_window: TextField | None = None
-    required_tags: tuple[TextField, ...] = ()
+    update_window: WindowField | None = None
+    required_tags: tuple[TagField, ...] = ()
     level: Level = Level.DENY
 
 
@@ -623,14 +645,14 @@ class FairnessLimit:
     minimum: RatioField
     metric: FairnessMetric = FairnessMetric.DISPARATE_IMPACT
     minimum_sample: CountField = 200
-    confidence: RatioField = Decimal("0.95")
+    confidence: ConfidenceField = Decimal("0.95")
 
 
 @dataclass(frozen=True, slots=True)
 class DriftLimit:
     """Most drift of scores or features, as population stability index."""
 
-    maximum_psi: NumberField = named("maximumPSI")
+    maximum_psi: NumberField = field(metadata={"yaml": "maximumPSI"})
     minimum_sample: CountField = 1000
 
 
@@ -668,9 +690,9 @@ class RegionPrices:
     bytes by price class. ``telemetry_per_gb``: ingestion of 10^9 bytes.
     """
 
-    device_hour: Mapping[str, GradedFigure]
-    energy_per_kwh: GradedFigure = named("energyPerKWh")
-    network_per_gb: Mapping[str, GradedFigure] = named("networkPerGB")
+    device_hour: Mapping[LabelNameField, GradedFigure]
+    energy_per_kwh: GradedFigure = field(metadata={"yaml": "energyPerKWh"})
+    network_per_gb: Mapping[LabelNameField, GradedFigure] = field(metadata={"yaml": "networkPerGB"})
     carbon_per_kwh: GradedFigure | None = named("carbonPerKWh", default=None)
     telemetry_per_gb: GradedFigure | None = named("telemetryPerGB", default=None)
 
@@ -682,7 +704,7 @@ class PriceBookSpec:
     currency: CurrencyField
     valid_from: DateField
     valid_until: DateField
-    regions: Mapping[str, RegionPrices]
+    regions: Mapping[RegionField, RegionPrices]
     source: TextField | None = None
 
 

@@ -15,9 +15,11 @@ from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
+from trimtab_kernel.eligibility import parse_os_version
 from trimtab_kernel.identity import Digest, Version, parse_label_name, parse_name
 from trimtab_kernel.money import parse_currency, parse_decimal
 from trimtab_kernel.quantity import Quantity
+from trimtab_kernel.vocabulary import TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,12 +44,17 @@ class Scalar:
     schema: Mapping[str, Any] = field(hash=False)
 
 
-def _bounded_text(limit: int) -> Callable[[str], str]:
+# Text reaches terminals, pages, labels and other people's parsers; nothing in it may steer one of them.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_TEXT_PATTERN = "^[^\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
+
+
+def _text(low: int, high: int) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if not text or len(text) > limit:
-            raise ValueError(f"expected 1 to {limit} characters")
-        if "\x00" in text:
-            raise ValueError("expected text without NUL")
+        if not low <= len(text) <= high:
+            raise ValueError(f"expected {low} to {high} characters")
+        if found := _CONTROL.search(text):
+            raise ValueError(f"expected text without control characters, such as U+{ord(found.group()):04X}")
         return text
 
     return parse
@@ -74,7 +81,7 @@ def integer(low: int, high: int) -> Scalar:
 
 
 def _percent(text: str) -> Fraction:
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", text, re.ASCII) or Fraction(text) > 100:  # noqa: PLR2004 - a percentage
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", text, re.ASCII) or Fraction(text) > 100:
         raise ValueError("expected a percentage from 0 to 100")
     return Fraction(text)
 
@@ -127,8 +134,73 @@ _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?", r
 
 def _label_value(text: str) -> str:
     if not _LABEL_VALUE.fullmatch(text):
-        raise ValueError("expected a label value: at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit")
+        raise ValueError(
+            "expected a label value: at most 63 letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
+        )
     return text
+
+
+_LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+
+
+def _label_key(text: str) -> str:
+    prefix, slash, name = text.rpartition("/")
+    if not name or not _LABEL_VALUE.fullmatch(name) or (slash and not _LABEL_PREFIX.fullmatch(prefix)):
+        raise ValueError(
+            'expected a label name such as "region" or "example.com/region", the name at most 63 characters'
+        )
+    return text
+
+
+_KEY = re.compile(r"[A-Za-z_][-A-Za-z0-9_.]{0,62}", re.ASCII)
+
+
+def _key(text: str) -> str:
+    if not _KEY.fullmatch(text):
+        raise ValueError("expected at most 63 letters, digits, '-', '_' and '.', starting with a letter or '_'")
+    return text
+
+
+def _label_value_present(text: str) -> str:
+    if not text:
+        raise ValueError("expected 1 to 63 characters")
+    return _label_value(text)
+
+
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_WINDOW = re.compile(f"({_CLOCK})-({_CLOCK})", re.ASCII)
+
+
+def _window(text: str) -> str:
+    match = _WINDOW.fullmatch(text)
+    if match is None or match[1] == match[3]:
+        raise ValueError('expected a window of local time such as "01:00-05:00" (it may pass midnight)')
+    return text
+
+
+def _os_version(text: str) -> str:
+    parse_os_version(text)
+    return text
+
+
+def _tag(text: str) -> str:
+    if text not in TAGS:
+        raise ValueError(f"expected one of {', '.join(TAGS)}")
+    return text
+
+
+def _confidence(text: str) -> Decimal:
+    value = parse_decimal(text)
+    if not Decimal("0.5") <= value < 1:
+        raise ValueError("expected a confidence from 0.5 to below 1, such as 0.95")
+    return value
+
+
+def _more_than_nothing(text: str) -> Quantity:
+    quantity = Quantity.parse(text)
+    if not quantity.value:
+        raise ValueError("expected a quantity of more than 0")
+    return quantity
 
 
 def _version_text(text: str) -> str:
@@ -136,37 +208,201 @@ def _version_text(text: str) -> str:
     return text
 
 
-_TEXT_SCHEMA = {"type": "string", "minLength": 1}
-NAME = Scalar("name", parse_name, "a name (RFC 1123) such as \"camera-emea-1\"", Accepts.TEXT, {"type": "string", "minLength": 1, "maxLength": 253, "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"})
-LABEL_NAME = Scalar("label name", parse_label_name, "a name of at most 63 characters (RFC 1123)", Accepts.TEXT, {"type": "string", "minLength": 1, "maxLength": 63, "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"})
-TEXT = Scalar("text", _bounded_text(2048), "text of 1 to 2048 characters", Accepts.TEXT, {**_TEXT_SCHEMA, "maxLength": 2048})
-LABEL_VALUE = Scalar("label value", _label_value, "a label value", Accepts.TEXT, {"type": "string", "maxLength": 63, "pattern": r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"})
-VERSION = Scalar("version", _version_text, 'a semantic version in quotes such as "2.1.0"', Accepts.TEXT, {**_TEXT_SCHEMA, "maxLength": 128})
-DIGEST = Scalar("digest", Digest.parse, '"sha256:" and 64 hex digits', Accepts.TEXT, {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"})
-QUANTITY = Scalar("quantity", Quantity.parse, 'a quantity such as "500m", "0.5" or "1Gi"', Accepts.TEXT_OR_NUMBER, {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number", "minimum": 0}]})
-CURRENCY = Scalar("currency", parse_currency, 'an ISO 4217 code such as "EUR"', Accepts.TEXT, {"type": "string", "pattern": "^[A-Z]{3}$"})
-NUMBER = Scalar("number", _non_negative, "a decimal number that is not negative", Accepts.TEXT_OR_NUMBER, {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9]{1,18}(\.[0-9]{1,18})?$"}]})
-SIGNED = Scalar("number", parse_decimal, "a decimal number", Accepts.TEXT_OR_NUMBER, {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$"}]})
-RATIO = Scalar("ratio", _ratio, "a number from 0 to 1", Accepts.TEXT_OR_NUMBER, {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": r"^[01](\.[0-9]{1,18})?$"}]})
-PERCENT = Scalar("percent", _percent, "a percentage from 0 to 100", Accepts.TEXT_OR_NUMBER, {"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,9})?$"}]})
-DATE = Scalar("date", _date, 'a date such as "2026-12-31"', Accepts.TEXT, {"type": "string", "format": "date"})
-DURATION = Scalar("duration", _duration, 'a duration such as "24h"', Accepts.TEXT, {"type": "string", "pattern": "^[0-9dhms]+$", "minLength": 2})
-URI = Scalar("uri", _uri, 'a URI such as "s3://bucket/model.onnx"', Accepts.TEXT, {"type": "string", "pattern": "^(s3|gs|https?|oci|file)://", "maxLength": 2048})
+_LABEL_PATTERN = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
+_DECIMAL_PATTERN = r"[0-9]{1,18}(\.[0-9]{1,18})?"
+
+
+def _string(**schema: object) -> dict[str, Any]:
+    return {"type": "string", **schema}
+
+
+def _decimal(low: int | None = None, high: int | None = None, pattern: str = f"^{_DECIMAL_PATTERN}$") -> dict[str, Any]:
+    bounds = {key: bound for key, bound in (("minimum", low), ("maximum", high)) if bound is not None}
+    return {"anyOf": [{"type": "number", **bounds}, _string(pattern=pattern)]}
+
+
+NAME = Scalar(
+    "name",
+    parse_name,
+    'a name (RFC 1123) such as "camera-emea-1"',
+    Accepts.TEXT,
+    _string(maxLength=253, pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$"),
+)
+LABEL_NAME = Scalar(
+    "label name",
+    parse_label_name,
+    "a name of at most 63 characters (RFC 1123)",
+    Accepts.TEXT,
+    _string(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"),
+)
+TEXT = Scalar(
+    "text",
+    _text(1, 2048),
+    "text of 1 to 2048 characters",
+    Accepts.TEXT,
+    _string(minLength=1, maxLength=2048, pattern=_TEXT_PATTERN),
+)
+ANNOTATION = Scalar(
+    "annotation",
+    _text(0, 65536),
+    "text of at most 65536 characters",
+    Accepts.TEXT,
+    _string(maxLength=65536, pattern=_TEXT_PATTERN),
+)
+COHORT_NAME = Scalar(
+    "cohort name",
+    _text(1, 63),
+    "text of 1 to 63 characters",
+    Accepts.TEXT,
+    _string(minLength=1, maxLength=63, pattern=_TEXT_PATTERN),
+)
+LABEL_KEY = Scalar(
+    "label key",
+    _label_key,
+    'a label name such as "region" or "example.com/region"',
+    Accepts.TEXT,
+    _string(pattern=rf"^([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_PATTERN}$"),
+)
+LABEL_VALUE = Scalar(
+    "label value", _label_value, "a label value", Accepts.TEXT, _string(pattern=f"^{_LABEL_PATTERN}?$")
+)
+REGION = Scalar(
+    "region",
+    _label_value_present,
+    'the value of a "region" label',
+    Accepts.TEXT,
+    _string(pattern=f"^{_LABEL_PATTERN}$"),
+)
+KEY = Scalar(
+    "key", _key, 'a key such as "enableDetails"', Accepts.TEXT, _string(pattern=r"^[A-Za-z_][-A-Za-z0-9_.]{0,62}$")
+)
+TAG = Scalar("tag", _tag, f"one of {', '.join(TAGS)}", Accepts.TEXT, _string(enum=list(TAGS)))
+VERSION = Scalar(
+    "version",
+    _version_text,
+    'a semantic version in quotes such as "2.1.0"',
+    Accepts.TEXT,
+    _string(maxLength=128, pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)([-+][-+.0-9A-Za-z]+)?$"),
+)
+OS_VERSION = Scalar(
+    "OS version",
+    _os_version,
+    'an OS version such as "iOS16" or "16.4"',
+    Accepts.TEXT,
+    _string(maxLength=32, pattern=r"^([A-Za-z]{1,16} ?)?[0-9]{1,5}(\.[0-9]{1,5}){0,3}$"),
+)
+DIGEST = Scalar(
+    "digest", Digest.parse, '"sha256:" and 64 hex digits', Accepts.TEXT, _string(pattern="^sha256:[0-9a-f]{64}$")
+)
+_QUANTITY_SCHEMA = {
+    "anyOf": [
+        _string(
+            maxLength=64,
+            pattern=r"^\+?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$",
+        ),
+        {"type": "number", "minimum": 0},
+    ]
+}
+QUANTITY = Scalar(
+    "quantity", Quantity.parse, 'a quantity such as "500m", "0.5" or "1Gi"', Accepts.TEXT_OR_NUMBER, _QUANTITY_SCHEMA
+)
+SIZE = Scalar(
+    "quantity above 0",
+    _more_than_nothing,
+    'a quantity such as "500m", "0.5" or "1Gi", more than 0',
+    Accepts.TEXT_OR_NUMBER,
+    _QUANTITY_SCHEMA,
+)
+CURRENCY = Scalar(
+    "currency", parse_currency, 'an ISO 4217 code such as "EUR"', Accepts.TEXT, _string(pattern="^[A-Z]{3}$")
+)
+NUMBER = Scalar("number", _non_negative, "a decimal number that is not negative", Accepts.TEXT_OR_NUMBER, _decimal(0))
+SIGNED = Scalar(
+    "signed number",
+    parse_decimal,
+    "a decimal number",
+    Accepts.TEXT_OR_NUMBER,
+    _decimal(pattern=f"^-?{_DECIMAL_PATTERN}$"),
+)
+RATIO = Scalar(
+    "ratio",
+    _ratio,
+    "a number from 0 to 1",
+    Accepts.TEXT_OR_NUMBER,
+    _decimal(0, 1, r"^0{0,17}(0(\.[0-9]{1,18})?|1(\.0{1,18})?)$"),
+)
+CONFIDENCE = Scalar(
+    "confidence",
+    _confidence,
+    "a confidence from 0.5 to below 1, such as 0.95",
+    Accepts.TEXT_OR_NUMBER,
+    {
+        "anyOf": [
+            {"type": "number", "minimum": 0.5, "exclusiveMaximum": 1},
+            _string(pattern=r"^0{1,18}\.[5-9][0-9]{0,17}$"),
+        ]
+    },
+)
+PERCENT = Scalar(
+    "percent",
+    _percent,
+    "a percentage from 0 to 100",
+    Accepts.TEXT_OR_NUMBER,
+    _decimal(0, 100, r"^(0?[0-9]{1,2}(\.[0-9]{1,9})?|100(\.0{1,9})?)$"),
+)
+DATE = Scalar(
+    "date",
+    _date,
+    'a date such as "2026-12-31"',
+    Accepts.TEXT,
+    _string(format="date", pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+)
+DURATION = Scalar(
+    "duration",
+    _duration,
+    'a duration such as "24h"',
+    Accepts.TEXT,
+    _string(minLength=2, pattern="^([0-9]{1,4}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$"),
+)
+WINDOW = Scalar(
+    "window",
+    _window,
+    'a window of local time such as "01:00-05:00"',
+    Accepts.TEXT,
+    _string(pattern=f"^{_CLOCK}-{_CLOCK}$"),
+)
+URI = Scalar(
+    "uri",
+    _uri,
+    'a URI such as "s3://bucket/model.onnx"',
+    Accepts.TEXT,
+    _string(pattern=r"^(s3|gs|https?|oci|file)://[^\s\u0000-\u001f\u007f]{1,2000}$"),
+)
 
 NameField = Annotated[str, NAME]
 LabelNameField = Annotated[str, LABEL_NAME]
 TextField = Annotated[str, TEXT]
+AnnotationField = Annotated[str, ANNOTATION]
+CohortNameField = Annotated[str, COHORT_NAME]
+LabelKeyField = Annotated[str, LABEL_KEY]
 LabelValueField = Annotated[str, LABEL_VALUE]
+RegionField = Annotated[str, REGION]
+KeyField = Annotated[str, KEY]
+TagField = Annotated[str, TAG]
 VersionField = Annotated[str, VERSION]
+OsVersionField = Annotated[str, OS_VERSION]
 DigestField = Annotated[Digest, DIGEST]
 QuantityField = Annotated[Quantity, QUANTITY]
+SizeField = Annotated[Quantity, SIZE]
 CurrencyField = Annotated[str, CURRENCY]
 NumberField = Annotated[Decimal, NUMBER]
 SignedField = Annotated[Decimal, SIGNED]
 RatioField = Annotated[Decimal, RATIO]
+ConfidenceField = Annotated[Decimal, CONFIDENCE]
 PercentField = Annotated[Fraction, PERCENT]
 DateField = Annotated[datetime.date, DATE]
 DurationField = Annotated[datetime.timedelta, DURATION]
+WindowField = Annotated[str, WINDOW]
 UriField = Annotated[str, URI]
 CountField = Annotated[int, integer(0, 2**31 - 1)]
 PositiveField = Annotated[int, integer(1, 2**31 - 1)]

@@ -1,0 +1,1 @@
+"""Where fleet files come from."""
