@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
+# Names as text or, where they are no UTF-8, as bytes.
+Files: TypeAlias = Mapping[str, bytes] | Mapping[str | bytes, bytes]
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
 
@@ -58,7 +62,7 @@ class ScratchRepository:
     def text(self, *arguments: str, given: bytes = b"") -> str:
         return self.git(*arguments, given=given).decode().strip()
 
-    def tree(self, files: dict[str | bytes, bytes], modes: dict[str | bytes, str] | None = None) -> str:
+    def tree(self, files: Files, modes: dict[str | bytes, str] | None = None) -> str:
         """A tree object of these files, made by ``git mktree`` level by level, so that odd names and modes are possible."""
         folders: dict[bytes, dict[str | bytes, bytes]] = {}
         modes_below: dict[bytes, dict[str | bytes, str]] = {}
@@ -81,7 +85,7 @@ class ScratchRepository:
 
     def commit(
         self,
-        files: dict[str | bytes, bytes],
+        files: Files,
         *parents: str,
         message: str = "A change",
         branch: str | None = None,

@@ -59,6 +59,7 @@ class _Record:
     ended_at: datetime | None = None
     final_head: str = ""
     merged: str = ""
+    merged_into: str = ""
     closed_reason: str = ""
 
     def to_bytes(self) -> bytes:
@@ -79,6 +80,7 @@ class _Record:
                 "endedAt": self.ended_at.isoformat() if self.ended_at else None,
                 "finalHead": self.final_head,
                 "merged": self.merged,
+                "mergedInto": self.merged_into,
                 "closedReason": self.closed_reason,
             }
         )
@@ -106,6 +108,7 @@ class _Record:
                 ended_at=None if ended is None else datetime.fromisoformat(ended),
                 final_head=data["finalHead"],
                 merged=data["merged"],
+                merged_into=data["mergedInto"],
                 closed_reason=data["closedReason"],
             )
             branch_ref(record.base_branch)
@@ -113,7 +116,7 @@ class _Record:
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"expected a record of a proposal ({type(error).__name__}: {error})") from error
         texts = (record.key, record.title, record.body, record.closed_reason)
-        ids = (record.commit, *filter(None, (record.final_head, record.merged)))
+        ids = (record.commit, *filter(None, (record.final_head, record.merged, record.merged_into)))
         if not all(isinstance(text, str) for text in texts) or not all(map(is_object_id, ids)):
             raise ValueError("expected texts and object ids in a record of a proposal")
         if not isinstance(record.meta, dict) or (record.state is ProposalState.MERGED) != bool(record.merged):
@@ -151,7 +154,7 @@ class LocalGitHost:
         views = [
             self._view(record)
             for _, record in sorted(self._scan().items(), reverse=True)
-            if isinstance(record, _Record)
+            if isinstance(record, _Record) and (state in (None, record.state) or record.state is ProposalState.OPEN)
         ]
         return tuple(view for view in views if state is None or view.state is state)
 
@@ -177,6 +180,10 @@ class LocalGitHost:
                 return self._complete(number)
             self._judge_branches(base, branch, commit)
             number = max(known, default=0) + 1
+            if number > MAX_NUMBER:
+                raise OutsideError(
+                    f"{PULLS}/{number - 1} is the last number there is; remove refs that are no proposals"
+                )
             record = _Record(number, key, title, body, base, branch, commit, self.identity, self._now(), meta)
             raw = record.to_bytes()
             if len(raw) > MAX_RECORD:
@@ -227,9 +234,15 @@ class LocalGitHost:
             if record.state is not ProposalState.OPEN:
                 return view
             if view.merged is not None:
-                record = self._ended(record, ProposalState.MERGED, view.head, merged=view.merged.sha)
+                record = self._merged(record, view.head, view.merged.sha)
             else:
-                record = self._ended(record, ProposalState.CLOSED, view.head, closed_reason=reason)
+                record = replace(
+                    record,
+                    state=ProposalState.CLOSED,
+                    final_head=view.head,
+                    closed_reason=reason,
+                    ended_at=self._now(),
+                )
             try:
                 self.repository.update_ref(_meta_ref(number), self.repository.write_blob(record.to_bytes()), meta_sha)
             except RefConflictError:
@@ -250,7 +263,7 @@ class LocalGitHost:
     ) -> Merged | NotReady:
         number, repository = record.number, self.repository
         base_ref = branch_ref(record.base_branch)
-        pull_head, head = self._heads(record)
+        pull_head, head, branch_tip = self._heads(record)
         tip = repository.resolve(base_ref)
         if record.state is ProposalState.MERGED:
             if expected_head == record.final_head:
@@ -258,17 +271,13 @@ class LocalGitHost:
             return NotReady(
                 Obstacle.HEAD_MOVED, f"merged with head {record.final_head[:12]}, expected {expected_head[:12]}"
             )
-        if (
-            tip is not None
-            and expected_head in (pull_head, record.commit)
-            and repository.is_ancestor(expected_head, tip)
-        ):
-            sha = self._brought_by(expected_head, tip)
-            ended = self._ended(record, ProposalState.MERGED, expected_head, merged=sha)
-            repository.update_ref(_meta_ref(number), repository.write_blob(ended.to_bytes()), meta_sha)
-            return Merged(sha)
         if record.state is ProposalState.CLOSED:
             return NotReady(Obstacle.CLOSED, record.closed_reason)
+        known = expected_head in (pull_head, record.commit)
+        if known and tip is not None and repository.is_ancestor(expected_head, tip):
+            ended = self._merged(record, expected_head, self._brought_by(expected_head, tip))
+            repository.update_ref(_meta_ref(number), repository.write_blob(ended.to_bytes()), meta_sha)
+            return Merged(ended.merged)
         if head != expected_head:
             return NotReady(Obstacle.HEAD_MOVED, f"{head[:12]}, expected {expected_head[:12]}")
         if tip != expected_base:
@@ -281,12 +290,11 @@ class LocalGitHost:
         merged = repository.merge(tip, head, merger, merger, message, self._now())
         if isinstance(merged, MergeConflict):
             return NotReady(Obstacle.CONFLICT, ", ".join(merged.paths) or merged.reason)
-        ended = self._ended(record, ProposalState.MERGED, head, merged=merged)
-        branch_tip = repository.resolve(branch_ref(record.branch))
+        ended = self._merged(record, head, merged)
         repository.update_refs(
             (
                 # What was judged must hold until the end, so the branch is checked within the transaction. The head comes
-                # first: should git be killed half way, the merge is then recognised by it.
+                # before the base: should git be killed half way, the merge is recognised by it.
                 RefMove(branch_ref(record.branch), branch_tip, branch_tip),
                 RefMove(_head_ref(number), head, repository.resolve(_head_ref(number))),
                 RefMove(base_ref, merged, tip),
@@ -310,20 +318,16 @@ class LocalGitHost:
         return self._view(record)
 
     def _view(self, record: _Record) -> Proposal:
-        pull_head, head = self._heads(record)
+        pull_head, head, _ = self._heads(record)
         base = self.repository.resolve(branch_ref(record.base_branch)) or ""
-        state, merged = record.state, Merged(record.merged) if record.merged else None
-        if state is ProposalState.OPEN and base and self.repository.is_ancestor(pull_head, base):
-            state, head, merged = ProposalState.MERGED, pull_head, Merged(self._brought_by(pull_head, base))
-        if merged is not None:
-            parents = self.repository.commit(merged.sha).parents
-            base = parents[0] if parents else merged.sha
+        if record.state is ProposalState.OPEN and base and self.repository.is_ancestor(pull_head, base):
+            record, head = self._merged(record, pull_head, self._brought_by(pull_head, base)), pull_head
         return Proposal(
             number=record.number,
             key=record.key,
-            state=state,
+            state=record.state,
             base_branch=record.base_branch,
-            base=base,
+            base=record.merged_into or base,
             branch=record.branch,
             head=head,
             title=record.title,
@@ -331,16 +335,17 @@ class LocalGitHost:
             opened_by=record.opened_by,
             opened_at=record.opened_at,
             meta=record.meta,
-            merged=merged,
+            merged=Merged(record.merged) if record.merged else None,
             closed_reason=record.closed_reason,
         )
 
-    def _heads(self, record: _Record) -> tuple[str, str]:
-        """The head that the host has recorded, and the one that counts now."""
+    def _heads(self, record: _Record) -> tuple[str, str, str | None]:
+        """The head that the host has recorded, the one that counts now, and where the branch is."""
+        tip = self.repository.resolve(branch_ref(record.branch))
         if record.final_head:
-            return record.final_head, record.final_head
+            return record.final_head, record.final_head, tip
         recorded = self.repository.resolve(_head_ref(record.number)) or record.commit
-        return recorded, self.repository.resolve(branch_ref(record.branch)) or recorded
+        return recorded, tip or recorded, tip
 
     def _brought_by(self, head: str, tip: str) -> str:
         """The oldest commit on the first-parent line of ``tip`` that contains ``head``."""
@@ -368,10 +373,11 @@ class LocalGitHost:
         top = max(shas, default=0)
         for number in range(max(1, top - ATTEMPTS), top):
             if not shas.get(number):
-                shas[number] = self.repository.resolve(_meta_ref(number)) or shas.get(number, "")
-        taken = {number: sha for number, sha in shas.items() if sha or number in shas}
-        self._read([(number, sha) for number, sha in taken.items() if sha])
-        return {number: self._records[number, sha] if sha else "no record" for number, sha in taken.items()}
+                late = self.repository.resolve(_meta_ref(number))
+                if late is not None:
+                    shas[number] = late
+        self._read([(number, sha) for number, sha in shas.items() if sha])
+        return {number: self._records[number, sha] if sha else "no record" for number, sha in shas.items()}
 
     def _load(self, number: int) -> tuple[str, _Record] | None:
         if not 1 <= number <= MAX_NUMBER:
@@ -411,11 +417,15 @@ class LocalGitHost:
             (n for n, record in records.items() if isinstance(record, _Record) and record.key == key), default=None
         )
 
-    def _ended(
-        self, record: _Record, state: ProposalState, head: str, *, merged: str = "", closed_reason: str = ""
-    ) -> _Record:
+    def _merged(self, record: _Record, head: str, sha: str) -> _Record:
+        parents = self.repository.commit(sha).parents
         return replace(
-            record, state=state, final_head=head, merged=merged, closed_reason=closed_reason, ended_at=self._now()
+            record,
+            state=ProposalState.MERGED,
+            final_head=head,
+            merged=sha,
+            merged_into=parents[0] if parents else sha,
+            ended_at=self._now(),
         )
 
     def _now(self) -> datetime:

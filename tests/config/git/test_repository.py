@@ -86,22 +86,21 @@ def test_hostile_names_are_read_written_and_compared_as_they_are(either: Scratch
 
 
 def test_links_submodules_and_refused_names_are_problems_that_name_each_path(scratch: ScratchRepository) -> None:
-    sha = scratch.commit(
-        {
-            "fleet/good.yaml": b"x",
-            "fleet/link.yaml": b"/etc/passwd",
-            "fleet/folder": b"../elsewhere",
-            "fleet/module": b"1" * 40,
-            b"fleet/\xff.yaml": b"x",
-            "outside": b"target",
-        },
-        modes={
-            "fleet/link.yaml": "120000",
-            "fleet/folder": "120000",
-            "fleet/module": "160000",
-            "outside": "120000",
-        },
-    )
+    files: dict[str | bytes, bytes] = {
+        "fleet/good.yaml": b"x",
+        "fleet/link.yaml": b"/etc/passwd",
+        "fleet/folder": b"../elsewhere",
+        "fleet/module": b"1" * 40,
+        b"fleet/\xff.yaml": b"x",
+        "outside": b"target",
+    }
+    modes: dict[str | bytes, str] = {
+        "fleet/link.yaml": "120000",
+        "fleet/folder": "120000",
+        "fleet/module": "160000",
+        "outside": "120000",
+    }
+    sha = scratch.commit(files, modes=modes)
     repository = GitRepository(scratch.path)
     assert codes(lambda: repository.files(sha, "fleet")) == [
         ("G102", "fleet/\\xff.yaml"),
