@@ -51,7 +51,7 @@ class ThirdPartyContract(Contract):
         """Prints one line per import, and where to allow it."""
         for importer, imported, line in check.metadata["broken"]:
             output.print_error(f"- {importer} -> {imported} (l.{line})", bold=False)
-        output.print_error("A new adapter is named in [[tool.importlinter.contracts]] of pyproject.toml.", bold=False)
+        output.print_error("A new adapter is named in the contract, in pyproject.toml.", bold=False)
         output.new_line()
 
 

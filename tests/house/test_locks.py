@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,27 @@ def test_edge_installs_light() -> None:
     """A device gets no compiler, no training library, no data frames and no test tool."""
     names = {name for name, _ in locked("edge")}
     assert names.isdisjoint({"rich", "scikit-learn", "scipy", "pandas", "sqlalchemy", "starlette", "onnx", "pytest"})
+
+
+def imported_by_room() -> set[tuple[str, str]]:
+    """(extra of a room, third-party package) for every import that a contract allows."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    lines = [line for contract in settings["contracts"] for line in contract.get("allowed", ())]
+    pairs = [line.split(" <- ") for line in lines]
+    return {
+        (place.partition(".")[0].removeprefix("trimtab_"), package)
+        for package, places in pairs
+        for place in places.split()
+    }
+
+
+def test_a_room_asks_by_name_for_what_it_imports() -> None:
+    """A package that is there only because another needs it may go when that one changes its mind."""
+    distributions = packages_distributions()
+    missing = {
+        (room, package)
+        for room, package in imported_by_room()
+        if not {canonicalize_name(requirement.name) for requirement in asked(room)}
+        & {canonicalize_name(name) for name in distributions.get(package, ())}
+    }
+    assert missing == set()
