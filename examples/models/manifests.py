@@ -181,6 +181,7 @@ def _version(family: Family, release: Release, variants: Sequence[Mapping[str, A
     lines.append("      variants:")
     for entry in variants:
         cpu = entry["measured"]["cpuSecondsPerInference"]
+        bounds = ", ".join(f"{key}: {number(cpu[key])}" for key in ("value", "low", "high"))
         uri = f"s3://apexlogic-models/{entry['model']}/{entry['version']}/{entry['tier']}.onnx"
         lines += [
             f"        - tier: {entry['tier']}",
@@ -192,8 +193,7 @@ def _version(family: Family, release: Release, variants: Sequence[Mapping[str, A
             f"          requirements: {family.requirements[entry['tier']]}",
             "          profile:",
             "            grade: measured",
-            "            cpuSeconds: "
-            f"{{value: {number(cpu['value'])}, low: {number(cpu['low'])}, high: {number(cpu['high'])}}}",
+            f"            cpuSeconds: {{{bounds}}}",
             f'            memoryPeak: "{entry["measured"]["addedMemoryBytes"]}"',
         ]
     return lines

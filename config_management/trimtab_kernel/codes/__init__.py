@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trimtab_kernel.codes import bot, edge, fleet, git
+from trimtab_kernel.codes import bot, edge, fleet, git, placement
 
 if TYPE_CHECKING:
     from trimtab_kernel.problems import Code
 
-ALL: tuple[Code, ...] = (*fleet.CODES, *git.CODES, *edge.CODES, *bot.CODES)
+ALL: tuple[Code, ...] = (*fleet.CODES, *placement.CODES, *git.CODES, *edge.CODES, *bot.CODES)
 BY_CODE: dict[str, Code] = {code.code: code for code in ALL}

@@ -1,0 +1,202 @@
+"""A cost report as data: rows by group, model and version, whose parts add up to their total exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from typing import TYPE_CHECKING
+
+from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from trimtab_kernel.canonical import Json
+
+PLACES = 6
+"""Amounts of a report are whole millionths of the currency: rounded part by part, then only added."""
+PER_1K_PLACES = 12
+"""A cost per thousand inferences is small: it keeps this many decimals."""
+UPDATES_PER_MONTH = Figure(Decimal(1), Decimal(0), Decimal(2), Grade.MODELLED)
+"""How often a device fetches its artifact in a month: assumed, since no manifest says how often versions will change."""
+ZERO = Figure(Decimal(0), Decimal(0), Decimal(0), Grade.MEASURED)
+
+COMPUTE = "compute"
+ENERGY = "energy"
+DATA = "data"
+UPDATES = "updates"
+PARTS = (COMPUTE, ENERGY, DATA, UPDATES)
+
+
+def rounded(figure: Figure, places: int = PLACES) -> Figure:
+    """To ``places`` decimals: the value half to even, the bounds outwards."""
+    step = Decimal(1).scaleb(-places)
+    with localcontext() as context:
+        context.prec = 60
+        return Figure(
+            figure.value.quantize(step, ROUND_HALF_EVEN),
+            figure.low.quantize(step, ROUND_FLOOR),
+            figure.high.quantize(step, ROUND_CEILING),
+            figure.grade,
+        )
+
+
+def total_of(figures: Iterable[Figure], *, complete: bool = True) -> Figure:
+    """The sum; its grade is the weakest one, and ``absent`` where something is missing."""
+    result = ZERO
+    for figure in figures:
+        result = result + figure
+    if complete:
+        return result
+    return Figure(result.value, result.low, result.high, Grade.ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """Most that a policy lets a thousand inferences cost, in the currency of the row."""
+
+    policy: str
+    amount: Decimal
+
+    def share(self, per_1k: Figure) -> Decimal:
+        """The estimate as a share of the ceiling, 1 being all of it. Infinite for a ceiling of 0."""
+        return per_1k.value / self.amount if self.amount else Decimal("Infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One version of one model on one group, for a month of 730 hours.
+
+    ``devices`` run it (a share of a group may be a fraction). ``parts`` are in ``currency``; a part that cannot be
+    known is left out of them and named in ``absent`` with the reason. ``per_1k`` is what a thousand more inferences
+    cost, so without updates; ``ceiling`` is what the deployment's policy allows for that. ``update_bytes`` is what it takes to bring the version to all these devices once.
+    """
+
+    group: str
+    model: str
+    version: str
+    kind: str
+    namespace: str
+    name: str
+    tier: str
+    devices: Decimal
+    inferences: Figure | None
+    currency: str
+    price_book: str
+    parts: Mapping[str, Figure]
+    absent: Mapping[str, str]
+    per_1k: Figure | None
+    update_bytes: int
+    ceiling: Ceiling | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def total(self) -> Figure:
+        """The sum of the parts."""
+        return total_of((self.parts[part] for part in PARTS if part in self.parts), complete=not self.absent)
+
+    def to_json(self) -> dict[str, Json]:
+        """Amounts as exact decimal text."""
+        return {
+            "group": self.group,
+            "model": self.model,
+            "version": self.version,
+            "tier": self.tier,
+            "deployment": {"kind": self.kind, "namespace": self.namespace, "name": self.name},
+            "devices": decimal_text(self.devices),
+            "inferences": None if self.inferences is None else figure_json(self.inferences),
+            "currency": self.currency,
+            "priceBook": self.price_book,
+            **_amount_json(self.total),
+            "parts": {part: figure_json(self.parts[part]) for part in PARTS if part in self.parts},
+            "absent": dict(self.absent),
+            "per1kInferences": None if self.per_1k is None else figure_json(self.per_1k),
+            "ceiling": None
+            if self.ceiling is None
+            else {"policy": self.ceiling.policy, "per1kInferences": decimal_text(self.ceiling.amount)},
+            "updateBytes": self.update_bytes,
+            "tags": dict(self.tags),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """All rows of one currency. ``incomplete`` of its rows have a part that is not known."""
+
+    currency: str
+    figure: Figure
+    parts: Mapping[str, Figure]
+    incomplete: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Amounts as exact decimal text."""
+        return {
+            "currency": self.currency,
+            **_amount_json(self.figure),
+            "parts": {part: figure_json(self.parts[part]) for part in PARTS if part in self.parts},
+            "incompleteRows": self.incomplete,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """Costs of a month, rows sorted by group, model and version."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """One total for each currency, by its code: different currencies are never added."""
+        found = []
+        for currency in sorted({row.currency for row in self.rows}):
+            rows = [row for row in self.rows if row.currency == currency]
+            incomplete = sum(1 for row in rows if row.absent)
+            parts = {}
+            for part in PARTS:
+                figures = [row.parts[part] for row in rows if part in row.parts]
+                missing = any(part in row.absent for row in rows)
+                if figures:
+                    parts[part] = total_of(figures, complete=not missing)
+            found.append(Total(currency, total_of(parts.values(), complete=not incomplete), parts, incomplete))
+        return tuple(found)
+
+    def of(self, group: str) -> CostReport:
+        """The rows of one group."""
+        return CostReport(tuple(row for row in self.rows if row.group == group))
+
+    def to_json(self) -> dict[str, Json]:
+        """``{period, rows, totals}``; the period also states what is assumed of it."""
+        return {
+            "period": {
+                "name": "month",
+                "hours": HOURS_PER_MONTH,
+                "updatesPerDevice": figure_json(UPDATES_PER_MONTH),
+            },
+            "rows": [row.to_json() for row in self.rows],
+            "totals": [total.to_json() for total in self.totals],
+        }
+
+
+def decimal_text(value: Decimal) -> str:
+    """Exact, without an exponent, without zeros at the end."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _amount_json(figure: Figure) -> dict[str, Json]:
+    return {
+        "total": decimal_text(figure.value),
+        "low": decimal_text(figure.low),
+        "high": decimal_text(figure.high),
+        "grade": figure.grade.value,
+    }
+
+
+def figure_json(figure: Figure) -> dict[str, Json]:
+    """Value, low, high and grade."""
+    return {
+        "value": decimal_text(figure.value),
+        "low": decimal_text(figure.low),
+        "high": decimal_text(figure.high),
+        "grade": figure.grade.value,
+    }

@@ -1,0 +1,1 @@
+"""Who runs what: waves, holds, and the variant of a version that fits a device group. Pure."""

@@ -1,0 +1,273 @@
+"""The objects of one device group, and the one function that every door of the compiler calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trimtab_config.cost.amounts import amount_text, significant_text
+from trimtab_config.cost.estimate import estimate_plan
+from trimtab_config.cost.report import CostReport, total_of
+from trimtab_config.plan.capacity import capacity_problems, runtime_deployments
+from trimtab_config.plan.planner import Planner
+from trimtab_config.render.evidence import offline_evidence
+from trimtab_config.render.names import cost_name, desired_name, labels, narrowed_name
+from trimtab_config.render.workload import runtime_objects
+from trimtab_config.spec.kinds import EdgeAIDeploymentSpec
+from trimtab_config.spec.plain import plain_document
+from trimtab_config.spec.tags import tags_of
+from trimtab_kernel import vocabulary
+from trimtab_kernel.canonical import canonical_json
+from trimtab_kernel.desired import MAX_BYTES, MAX_MODELS, DesiredDocument, DesiredModel
+from trimtab_kernel.problems import Collector, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from trimtab_config.catalog import Catalog
+    from trimtab_config.cost.report import Row
+    from trimtab_config.plan.placement import GroupPlan, Placement
+    from trimtab_config.spec.kinds import Document
+    from trimtab_kernel.canonical import Json
+
+COST_FILE = "cost.json"
+"""Key of the cost report in its ConfigMap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Everything that is applied for one group: Kubernetes objects sorted by apiVersion, kind, namespace and name.
+
+    ``objects`` are plain JSON values, and never empty: a group without models has its empty desired document and cost
+    report, since an empty output would let a host tool prune everything.
+    """
+
+    group: str
+    namespace: str
+    objects: tuple[Mapping[str, Any], ...]
+    desired: DesiredDocument
+    costs: CostReport
+
+
+def compile_group(
+    catalog: Catalog, group_name: str, price_book: str | None = None
+) -> tuple[Bundle | None, tuple[Problem, ...]]:
+    """The bundle of one group, or the problems that keep it from being rendered (then the bundle is None).
+
+    The catalog must come from a tree without problems: an object that was refused would be missing from the output,
+    and pruned. Raises KeyError for a group that the catalog does not have.
+    """
+    return Compiler(catalog, price_book).compile(group_name)
+
+
+class Compiler:
+    """Compiles groups of one catalog, one after another; what is the same for many groups is worked out once."""
+
+    def __init__(self, catalog: Catalog, price_book: str | None = None) -> None:
+        self._catalog = catalog
+        self._price_book = price_book
+        self._planner = Planner(catalog)
+        self._plain: dict[int, tuple[Document, dict[str, Json]]] = {}
+
+    def compile(self, group_name: str) -> tuple[Bundle | None, tuple[Problem, ...]]:
+        """As :func:`compile_group`."""
+        problems = Collector()
+        plan, found = self._planner.plan(group_name)
+        problems.extend(found)
+        problems.extend(capacity_problems(plan))
+        costs, found = estimate_plan(plan, self._catalog, self._price_book)
+        problems.extend(found)
+        desired = desired_document(plan)
+        problems.extend(_size_problems(plan, desired))
+        objects = self._objects(plan, desired, costs)
+        problems.extend(_name_problems(plan))
+        if problems.problems:
+            return None, problems.sorted()
+        metadata = plan.group.metadata
+        objects.sort(key=_object_key)
+        return Bundle(metadata.name, metadata.namespace, tuple(objects), desired, costs), ()
+
+    def _objects(self, plan: GroupPlan, desired: DesiredDocument, costs: CostReport) -> list[dict[str, Any]]:
+        name = plan.group.metadata.name
+        summary = cost_annotations(costs.rows)
+        objects = [
+            _config_map(plan.group, desired_name(name), "desired", vocabulary.DESIRED_FILE, desired.to_bytes(), {}),
+            _config_map(plan.group, cost_name(name), "cost", COST_FILE, canonical_json(costs.to_json()), summary),
+        ]
+        deployments = runtime_deployments(plan)
+        if deployments:
+            objects += runtime_objects(plan.group, deployments, summary)
+        objects += [self._narrowed(plan, placement, costs) for placement in plan.placements]
+        return objects
+
+    def _narrowed(self, plan: GroupPlan, placement: Placement, costs: CostReport) -> dict[str, Any]:
+        """The deployment as it stands for this group alone."""
+        document = placement.document
+        group = plan.group.metadata
+        written = self._plain_of(document)
+        spec: dict[str, Any] = dict(_mapping(written["spec"]))
+        targets = dict(_mapping(spec.get("targetDevices", {})))
+        targets["labels"] = {**_mapping(targets.get("labels", {})), vocabulary.FLEET_GROUP: group.name}
+        spec["targetDevices"] = targets
+        if isinstance(document.spec, EdgeAIDeploymentSpec):
+            # The object has another name than the deployment, so the salt is said: waves must not be dealt anew.
+            spec["rollout"] = {**_mapping(spec.get("rollout", {})), "salt": placement.salt}
+        own = document.metadata
+        rows = [
+            row for row in costs.rows if (row.kind, row.namespace, row.name) == (document.kind, own.namespace, own.name)
+        ]
+        annotations = {
+            **own.annotations,
+            **cost_annotations(rows),
+            **{f"{vocabulary.COST_TAG_PREFIX}{name}": value for name, value in tags_of(document)},
+            **_placement_annotations(group.name, placement),
+            **self._alignment_annotations(placement),
+        }
+        return {
+            "apiVersion": document.api_version,
+            "kind": document.kind,
+            "metadata": {
+                "name": narrowed_name(own.name, group.name),
+                "namespace": group.namespace,
+                "labels": {**own.labels, **labels(group.name, "deployment")},
+                "annotations": annotations,
+            },
+            "spec": spec,
+        }
+
+    def _plain_of(self, document: Document) -> dict[str, Json]:
+        found = self._plain.get(id(document))
+        if found is None:
+            found = self._plain[id(document)] = (document, plain_document(document))
+        return found[1]
+
+    def _alignment_annotations(self, placement: Placement) -> dict[str, str]:
+        reference = placement.document.spec.ai_alignment_policy_ref
+        policy = None if reference is None else self._catalog.alignment_policies.get(reference)
+        if policy is None:
+            return {}
+        found = {vocabulary.ALIGNMENT_POLICY: policy.metadata.name}
+        evidence = offline_evidence(policy.spec, placement.target.evaluation)
+        if evidence is not None:
+            found[vocabulary.ALIGNMENT_VERDICT] = evidence.verdict.value
+            found[vocabulary.ALIGNMENT_EVIDENCE] = evidence.text
+        return found
+
+
+def desired_document(plan: GroupPlan) -> DesiredDocument:
+    """What the group's devices should run."""
+    group = plan.group
+    return DesiredDocument(
+        group.metadata.name,
+        group.metadata.namespace,
+        group.spec.jurisdiction,
+        tuple(_desired_model(placement) for placement in plan.placements),
+    )
+
+
+def _desired_model(placement: Placement) -> DesiredModel:
+    document = placement.document
+    flags: Mapping[str, bool] = getattr(document.spec, "feature_flags", {})
+    return DesiredModel(
+        model=placement.model,
+        kind=document.kind,
+        namespace=document.metadata.namespace,
+        name=document.metadata.name,
+        salt=placement.salt,
+        percent=placement.percent,
+        target=placement.target.artifact,
+        stable=placement.stable.artifact if placement.stable else None,
+        source_digest=placement.source_digest,
+        alignment=placement.alignment,
+        conditions=placement.conditions,
+        tags=tags_of(document),
+        flags=tuple(sorted(flags.items())),
+    )
+
+
+def cost_annotations(rows: Sequence[Row]) -> dict[str, str]:
+    """The cost of some rows as annotations, rounded so that noise makes no difference; none without rows.
+
+    The cost per thousand inferences is that of the dearest row. Rows are of one group, so of one currency and book.
+    """
+    if not rows:
+        return {}
+    total = total_of((row.total for row in rows), complete=not any(row.absent for row in rows))
+    found = {
+        vocabulary.COST_MONTHLY: amount_text(total.value),
+        vocabulary.COST_LOW: amount_text(total.low),
+        vocabulary.COST_HIGH: amount_text(total.high),
+        vocabulary.COST_CURRENCY: rows[0].currency,
+        vocabulary.COST_GRADE: total.grade.value,
+        vocabulary.COST_UPDATE_BYTES: str(sum(row.update_bytes for row in rows)),
+        vocabulary.COST_PRICE_BOOK: rows[0].price_book,
+    }
+    dearest = max((row.per_1k.value for row in rows if row.per_1k is not None), default=None)
+    if dearest is not None:
+        found[vocabulary.COST_PER_1K] = significant_text(dearest)
+    return found
+
+
+def _placement_annotations(group: str, placement: Placement) -> dict[str, str]:
+    found = {
+        vocabulary.FLEET_GROUP: group,
+        vocabulary.FLEET_MODEL: placement.model,
+        vocabulary.FLEET_VERSION: placement.target.version,
+        vocabulary.FLEET_VARIANT: placement.target.artifact.tier,
+        vocabulary.FLEET_SOURCE_DIGEST: str(placement.source_digest),
+    }
+    if placement.wave:
+        found[vocabulary.FLEET_WAVE] = placement.wave
+    return found
+
+
+def _config_map(
+    group: Document, name: str, component: str, key: str, content: bytes, annotations: Mapping[str, str]
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": group.metadata.namespace,
+        "labels": labels(group.metadata.name, component),
+        "annotations": {vocabulary.FLEET_GROUP: group.metadata.name, **annotations},
+    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: content.decode()}}
+
+
+def _size_problems(plan: GroupPlan, desired: DesiredDocument) -> Iterable[Problem]:
+    """A desired document that its ConfigMap, or the device's reader, would refuse (F310)."""
+    size, models = len(desired.to_bytes()), len(desired.models)
+    origin = plan.group.origin
+    name = plan.group.metadata.name
+    if models > MAX_MODELS:
+        yield Problem("F310", origin.file, origin.line, "", f"{models} models in {name}", f"at most {MAX_MODELS}")
+    elif size > MAX_BYTES:
+        yield Problem("F310", origin.file, origin.line, "", f"{size} bytes for {name}", f"at most {MAX_BYTES} bytes")
+
+
+def _name_problems(plan: GroupPlan) -> Iterable[Problem]:
+    """Two deployments of one name from two namespaces would become one object (F309)."""
+    seen: dict[tuple[str, str], Document] = {}
+    for placement in plan.placements:
+        document = placement.document
+        first = seen.setdefault((document.kind, document.metadata.name), document)
+        if first is not document:
+            yield Problem(
+                "F309",
+                document.origin.file,
+                document.origin.line_of("metadata.name"),
+                "metadata.name",
+                f"{document.metadata.name} in namespace {document.metadata.namespace}, and the same name in namespace"
+                f" {first.metadata.namespace} for group {plan.group.metadata.name}",
+                f"names that differ: both are rendered into namespace {plan.group.metadata.namespace}",
+                f"rename one of them ({first.origin.file}:{first.origin.line})",
+            )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    assert isinstance(value, dict)
+    return value
+
+
+def _object_key(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    metadata = item["metadata"]
+    return item["apiVersion"], item["kind"], metadata["namespace"], metadata["name"]

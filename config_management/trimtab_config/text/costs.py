@@ -1,0 +1,178 @@
+"""A cost report as a table: aligned text anywhere, a rich table on a terminal. Both show the same cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from trimtab_config.cost.amounts import amount_text, significant_text
+from trimtab_config.cost.report import COMPUTE, DATA, ENERGY, UPDATES, UPDATES_PER_MONTH
+from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from trimtab_config.cost.report import CostReport, Row, Total
+
+_PART_NAMES = {COMPUTE: "compute", ENERGY: "energy", DATA: "data", UPDATES: "updates"}
+UNKNOWN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its heading, and whether its cells are numbers."""
+
+    heading: str
+    number: bool = False
+
+
+COLUMNS = (
+    Column("GROUP"),
+    Column("MODEL"),
+    Column("VERSION"),
+    Column("DEVICES", number=True),
+    Column("COST A MONTH", number=True),
+    Column("FROM", number=True),
+    Column("TO", number=True),
+    Column("GRADE"),
+    Column("1K INFERENCES", number=True),
+    Column("OF CEILING", number=True),
+    Column("MOSTLY"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """The cells of a report: one line for each row, one for each total, and the sentences below.
+
+    ``beyond`` holds the places of the lines whose estimate is beyond the policy's ceiling.
+    """
+
+    lines: tuple[tuple[str, ...], ...]
+    totals: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+    beyond: frozenset[int] = frozenset()
+
+
+def cost_table(report: CostReport, silent_groups: Sequence[str] = ()) -> CostTable:
+    """The table of ``report``. ``silent_groups`` are those without a cost, named so that nobody looks for them."""
+    lines = []
+    shown = ""
+    for row in report.rows:
+        lines.append((row.group if row.group != shown else "", *_row_cells(row)))
+        shown = row.group
+    often = UPDATES_PER_MONTH
+    assumed = f"each device fetches its model {often.value} time a month ({often.low} to {often.high})"
+    notes = [
+        f"A month is {HOURS_PER_MONTH} hours. Bounds add up as if all figures were off the same way.",
+        f"Assumed: {assumed}.",
+    ]
+    reasons = sorted({(row.model, reason) for row in report.rows for reason in row.absent.values()})
+    if reasons:
+        notes.append(f'"≥" and {UNKNOWN}: a part is not known and not counted as zero:')
+        notes += [f"  {model}: {reason}" for model, reason in reasons]
+    if silent_groups:
+        notes.append(f"Nothing runs in {', '.join(silent_groups)}.")
+    beyond = frozenset(index for index, row in enumerate(report.rows) if _is_beyond(row))
+    if beyond:
+        notes.insert(0, f"{len(beyond)} of {len(report.rows)} lines are beyond the ceiling of their policy.")
+    totals = tuple(_total_cells(total) for total in report.totals)
+    return CostTable(tuple(lines), totals, tuple(notes), beyond)
+
+
+def _is_beyond(row: Row) -> bool:
+    return row.ceiling is not None and row.per_1k is not None and row.ceiling.share(row.per_1k) > 1
+
+
+def _row_cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.model,
+        f"{row.version} {row.tier}",
+        significant_text(row.devices, 6),
+        *_money_cells(row.total, row.currency, complete=not row.absent, known=bool(row.parts)),
+        UNKNOWN if row.per_1k is None else f"{significant_text(row.per_1k.value)} {row.currency}",
+        _share(row),
+        _mostly(row),
+    )
+
+
+def _total_cells(total: Total) -> tuple[str, ...]:
+    known = bool(total.parts)
+    cells = _money_cells(total.figure, total.currency, complete=not total.incomplete, known=known)
+    return ("TOTAL", "", "", "", *cells, "", "", "")
+
+
+def _money_cells(figure: Figure, currency: str, *, complete: bool, known: bool) -> tuple[str, str, str, str]:
+    if not known:
+        return (UNKNOWN, UNKNOWN, UNKNOWN, Grade.ABSENT.value)
+    least = "" if complete else "≥ "
+    return (
+        f"{least}{grouped(amount_text(figure.value))} {currency}",
+        grouped(amount_text(figure.low)),
+        grouped(amount_text(figure.high)) if complete else UNKNOWN,
+        figure.grade.value if complete else "incomplete",
+    )
+
+
+def grouped(text: str) -> str:
+    """Thousands separated by commas: ``1,234.50``."""
+    whole, point, rest = text.partition(".")
+    return f"{int(whole):,}{point}{rest}"
+
+
+def _share(row: Row) -> str:
+    """The cost of a thousand inferences as a share of what the policy allows."""
+    if row.ceiling is None or row.per_1k is None:
+        return UNKNOWN
+    share = row.ceiling.share(row.per_1k) * 100
+    return f"{significant_text(share, 2)} %" if share.is_finite() else "none allowed"
+
+
+def _mostly(row: Row) -> str:
+    """The largest part and its share of what is known."""
+    total = row.total.value
+    if not total:
+        return UNKNOWN
+    part = max(row.parts, key=lambda name: row.parts[name].value)
+    share = row.parts[part].value / total * 100
+    return f"{_PART_NAMES[part]} {share.quantize(Decimal(1))} %"
+
+
+def plain_text(table: CostTable) -> str:
+    """Aligned columns without colours, lines without spaces at the end."""
+    headings = tuple(column.heading for column in COLUMNS)
+    everything = [headings, *table.lines, *table.totals]
+    widths = [max(len(cells[index]) for cells in everything) for index in range(len(COLUMNS))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if column.number else cell.ljust(width)
+            for cell, width, column in zip(cells, widths, COLUMNS, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    text = [line(headings), rule, *map(line, table.lines), rule, *map(line, table.totals), "", *table.notes]
+    return "\n".join(text) + "\n"
+
+
+def rich_table(table: CostTable) -> RenderableType:
+    """The same cells for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(header_style="bold", pad_edge=False, box=None, padding=(0, 1))
+    for column in COLUMNS:
+        shown.add_column(column.heading, justify="right" if column.number else "left", no_wrap=True)
+    for index, cells in enumerate(table.lines):
+        share = "bold red" if index in table.beyond else "dim"
+        styles = ("bold cyan", "", "", "dim", "bold", "dim", "dim", "", "dim", share, "dim")
+        shown.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
+    shown.add_section()
+    for cells in table.totals:
+        shown.add_row(*(Text(cell, "bold") for cell in cells))
+    return Group(shown, Text(""), *(Text(note, "dim") for note in table.notes))
