@@ -8,15 +8,15 @@ would drop a deployment in silence.
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from trimtab_config.spec.coherence import check_coherence
 from trimtab_config.spec.kinds import KINDS, Document, Kind, Metadata, Origin
+from trimtab_config.spec.nearest import did_you_mean, look_alike, nearest
 from trimtab_config.spec.nodes import (
     ListNode,
     MapNode,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from trimtab_config.spec.nodes import Node, RawDocument
     from trimtab_config.spec.shapes import Shape
 
+T = TypeVar("T")
 MAX_FILES = 20_000
 MAX_TOTAL_BYTES = 64 * 1024 * 1024
 MAX_PROBLEMS = 100  # of one document: beyond that it is not a manifest with mistakes but something else
@@ -117,6 +118,38 @@ def read_documents(files: Mapping[str, bytes]) -> ReadResult:
     return ReadResult(unique, collector.sorted(), tuple(skipped), lost)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadObject(Generic[T]):
+    """One plain object: None where there are problems. ``origin`` knows the line of every field."""
+
+    value: T | None
+    origin: Origin
+    problems: tuple[Problem, ...]
+
+
+def read_object(file: str, content: bytes, kind: type[T]) -> ReadObject[T]:
+    """Read a file that is one object of the dataclass ``kind``, without apiVersion: the configuration of a program.
+
+    It is read as strictly as manifests are, with the same limits and codes. Raises nothing.
+    """
+    stream = parse_stream(file, content)
+    collector = Collector()
+    collector.extend(stream.problems)
+    if not stream.problems and len(stream.documents) != 1:
+        collector.add(Problem("F106", file, 0, "", f"{len(stream.documents)} documents", "one document"))
+    if collector.problems:
+        return ReadObject(None, Origin(file, 1, 0), collector.sorted())
+    (raw,) = stream.documents
+    collector.extend(raw.problems)
+    reader = _DocumentReader(file, Kind("", "", kind, ""), (("", kind),))
+    value: Any = _BAD
+    with contextlib.suppress(_EnoughError):
+        value = reader.take_object(shape_of(kind), raw.root, "", raw.line)
+    collector.extend(reader.problems)
+    good = value is not _BAD and not collector.problems
+    return ReadObject(value if good else None, Origin(file, raw.line, raw.index, reader.lines), collector.sorted())
+
+
 def _excess(files: Mapping[str, bytes]) -> Problem | None:
     if len(files) > MAX_FILES:
         return Problem("F103", "", 0, "", f"{len(files)} files", f"at most {MAX_FILES} files")
@@ -170,7 +203,7 @@ def _read_document(file: str, raw: RawDocument, collector: Collector) -> Documen
             return Skipped(file, raw.line, api, kind)
         collector.add(problem)
         collector.extend(raw.problems)
-        return (_nearest(kind, _API_OF) or kind, _name_of(root))
+        return (nearest(kind, _API_OF) or kind, _name_of(root))
     reader = _DocumentReader(file, known)
     document = reader.read(raw)
     collector.extend(raw.problems)
@@ -190,17 +223,6 @@ def _name_of(root: MapNode) -> str:
     return _text_of(entry.value, "name") if entry and isinstance(entry.value, MapNode) else ""
 
 
-def _nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """The name that was probably meant, or ""."""
-    names = tuple(names)
-    plain = re.sub("[-_ ]", "", name).casefold()
-    for candidate in names:
-        if candidate.casefold() == plain:
-            return candidate
-    near = difflib.get_close_matches(name[:100], names, 1, cutoff)
-    return near[0] if near else ""
-
-
 def _in_our_domain(api: str) -> bool:
     return api.partition("/")[0].casefold().endswith((".apexlogic.ai", ".apexlogic.com"))
 
@@ -210,7 +232,7 @@ def _near_group(api: str) -> str:
     group = api.partition("/")[0].casefold()
     if group not in _GROUPS and _in_our_domain(api):
         return ""
-    near = _nearest(group, _GROUPS, 0.8)
+    near = nearest(group, _GROUPS, 0.8)
     return _GROUPS[near] if near else ""
 
 
@@ -222,7 +244,7 @@ def _judge_foreign(file: str, root: MapNode, api: str, kind: str) -> Problem | N
         return _misspelt_head(file, root)
     if api == "v1" and kind == "List":
         return _list_of_ours(file, root)
-    near_kind, near_api = _nearest(kind, _API_OF, 0.85), _near_group(api)
+    near_kind, near_api = nearest(kind, _API_OF, 0.85), _near_group(api)
     if near_kind and (near_kind in _DISTINCTIVE or not api or near_api or _in_our_domain(api)):
         expected = _API_OF[near_kind]
     elif near_api:
@@ -230,18 +252,19 @@ def _judge_foreign(file: str, root: MapNode, api: str, kind: str) -> Problem | N
     else:
         return None
     code, got = ("F109", quoted(api)) if api else ("F106", "nothing")
-    return Problem(code, file, _line_of(root, "apiVersion"), "apiVersion", got, quoted(expected), _look_alike(api))
+    return Problem(code, file, _line_of(root, "apiVersion"), "apiVersion", got, quoted(expected), look_alike(api))
 
 
 def _unknown_kind(file: str, root: MapNode, api: str, kind: str) -> Problem:
     line = _line_of(root, "kind")
     if not kind:
         return Problem("F106", file, line, "kind", "nothing", f"one of {', '.join(_OURS[api])}")
-    near = _nearest(kind, _API_OF)
+    near = nearest(kind, _API_OF)
     if near and near not in _OURS[api]:
         return Problem("F109", file, _line_of(root, "apiVersion"), "apiVersion", quoted(api), quoted(_API_OF[near]))
-    hint = _look_alike(kind) or (f"did you mean {quoted(near)}?" if near else "")
-    return Problem("F109", file, line, "kind", quoted(kind), f"one of {', '.join(_OURS[api])}", hint)
+    return Problem(
+        "F109", file, line, "kind", quoted(kind), f"one of {', '.join(_OURS[api])}", did_you_mean(kind, _OURS[api])
+    )
 
 
 def _misspelt_head(file: str, root: MapNode) -> Problem | None:
@@ -249,9 +272,9 @@ def _misspelt_head(file: str, root: MapNode) -> Problem | None:
     if not {"metadata", "spec"} & root.entries.keys():
         return None
     for key, entry in root.entries.items():
-        near = _nearest(key, _TOP[:2])
+        near = nearest(key, _TOP[:2])
         if near:
-            hint = _look_alike(key) or f"did you mean {quoted(near)}?"
+            hint = look_alike(key) or f"did you mean {quoted(near)}?"
             return Problem("F105", file, entry.line, join_path("", key), quoted(key), "a known field", hint)
     if {"metadata", "spec"} <= root.entries.keys():
         return Problem("F106", file, root.line, "apiVersion", "nothing", f"one of {', '.join(_OURS)}")
@@ -279,15 +302,6 @@ def _list_of_ours(file: str, root: MapNode) -> Problem | None:
 def _line_of(root: MapNode, key: str) -> int:
     entry = root.entries.get(key)
     return entry.line if entry else root.line
-
-
-def _look_alike(text: str) -> str:
-    """Names the first character that only looks like the one that belongs there."""
-    for position, character in enumerate(text[:200], start=1):
-        if ord(character) > 127:
-            name = unicodedata.name(character, "a character without name")
-            return f"character {position} is U+{ord(character):04X} {name}, not ASCII"
-    return ""
 
 
 # ---------------------------------------------------------------- one document
@@ -323,9 +337,11 @@ _CLUSTER_FIELDS: Final = frozenset(
 class _DocumentReader:
     """Reads one document of a known kind. Paths are dotted, list places in brackets."""
 
-    def __init__(self, file: str, kind: Kind) -> None:
+    def __init__(self, file: str, kind: Kind, roots: tuple[tuple[str, type], ...] = ()) -> None:
+        """``roots``: where the known fields begin, by path; metadata and spec unless given."""
         self.file = file
         self.kind = kind
+        self.roots = roots or (("metadata", Metadata), ("spec", kind.spec))
         self.problems: list[Problem] = []
         self.lines: dict[str, int] = {}
         self.readers: dict[type, Callable[[Any, Node, str, int], Any]] = {
@@ -373,13 +389,11 @@ class _DocumentReader:
 
     def unknown(self, key: str, line: int, path: str, names: Iterable[str]) -> None:
         names = tuple(names)
-        near = _nearest(key, names)
         expected = f"one of {', '.join(names)}" if len(names) <= 15 else "a known field"
-        homes = _homes(self.kind.spec).get(key, ())
-        if hint := _look_alike(key):
+        homes = _homes(self.roots).get(key, ())
+        hint = did_you_mean(key, names)
+        if hint:
             pass
-        elif near:
-            hint = f"did you mean {quoted(near)}?"
         elif key in _CLUSTER_FIELDS and path in {"", "metadata"}:
             hint = "the cluster writes this; leave it out of Git"
         elif homes:
@@ -474,7 +488,7 @@ class _DocumentReader:
         except ValueError as error:
             says = str(error)
             expected, hint = (says[9:], "") if says.startswith("expected ") else (scalar.expected, says)
-            return self.add("F104", path, node.line, quoted(text), expected, hint or _look_alike(text))
+            return self.add("F104", path, node.line, quoted(text), expected, hint or look_alike(text))
 
     def take_boolean(self, shape: BooleanShape, node: Node, path: str, line: int) -> bool | _Bad:
         text = node.text if type(node) is TextNode and node.plain else ""
@@ -491,9 +505,7 @@ class _DocumentReader:
         value = shape.values.get(node.text)
         if value is not None:
             return value
-        near = _nearest(node.text, shape.values)
-        hint = f"did you mean {quoted(near)}?" if near else ""
-        return self.add("F104", path, node.line, quoted(node.text), expected, hint)
+        return self.add("F104", path, node.line, quoted(node.text), expected, did_you_mean(node.text, shape.values))
 
 
 @cache
@@ -527,18 +539,18 @@ def _expected(shape: Shape) -> str:
 
 
 @cache
-def _homes(spec: type) -> dict[str, tuple[str, ...]]:
-    """Where in a kind each field name is known, as dotted paths, shallow ones first."""
+def _homes(roots: tuple[tuple[str, type], ...]) -> dict[str, tuple[str, ...]]:
+    """Where below ``roots`` each field name is known, as dotted paths, shallow ones first."""
     homes: dict[str, list[str]] = {}
-    queue: list[tuple[str, ObjectShape]] = [("metadata", shape_of(Metadata)), ("spec", shape_of(spec))]
+    queue: list[tuple[str, ObjectShape]] = [(path, shape_of(kind)) for path, kind in roots]
     while queue:
         path, shape = queue.pop(0)
         for name, each in shape.fields.items():
-            homes.setdefault(name, []).append(f"{path}.{name}")
+            homes.setdefault(name, []).append(join_path(path, name))
             below, suffix = each.shape, ""
             while isinstance(below, ListShape | MapShape):
                 suffix += "[]" if isinstance(below, ListShape) else ".*"
                 below = below.item if isinstance(below, ListShape) else below.value
             if isinstance(below, ObjectShape) and not below.bare:
-                queue.append((f"{path}.{name}{suffix}", below))
+                queue.append((f"{join_path(path, name)}{suffix}", below))
     return {name: tuple(paths) for name, paths in homes.items()}

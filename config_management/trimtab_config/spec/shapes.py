@@ -10,7 +10,6 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from trimtab_config.spec.kinds import Only
@@ -75,9 +74,18 @@ class ObjectShape:
 Shape: TypeAlias = ScalarShape | BooleanShape | ChoiceShape | ListShape | MapShape | ObjectShape
 
 
-@cache
+_SHAPES: dict[type, ObjectShape] = {}
+
+
 def shape_of(kind: type) -> ObjectShape:
     """The shape of a dataclass of kinds. Raises TypeError for an annotation that no manifest can hold."""
+    known = _SHAPES.get(kind)
+    if known is None:
+        known = _SHAPES[kind] = _object(kind)
+    return known
+
+
+def _object(kind: type) -> ObjectShape:
     hints = get_type_hints(kind, include_extras=True)
     fields = {}
     for each in dataclasses.fields(kind):

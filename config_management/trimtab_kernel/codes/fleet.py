@@ -175,4 +175,60 @@ CODES: tuple[Code, ...] = (
         "The arms of an experiment divide the devices between them.",
         "Lower the shares so that they add up to 100 % at most.",
     ),
+    # ---- F2: references between objects
+    Code(
+        "F201",
+        "name used in two namespaces",
+        "References to groups, models, policies and price books carry no namespace, so a name must mean one object.",
+        "Rename one of the two.",
+    ),
+    Code(
+        "F202",
+        "unknown model",
+        "What refers to a model that is not in the tree would deploy, or hold, nothing.",
+        "Correct the name, or add the Model.",
+    ),
+    Code(
+        "F203",
+        "unknown version",
+        "Only versions that the Model lists have digests, sizes and measured profiles.",
+        "Correct the version, or add it to the Model.",
+    ),
+    Code(
+        "F204",
+        "unknown policy",
+        "A policy that is not in the tree cannot be kept; deploying without it would be worse than refusing.",
+        "Correct the name, or add the policy.",
+    ),
+    Code(
+        "F205",
+        "unknown device group",
+        "A wave or a Hold that names a group which is not there (or not chosen by the labels) has no effect.",
+        "Correct the name or the labels, or add the DeviceGroup.",
+    ),
+    Code(
+        "F206",
+        "labels choose no device group",
+        "The deployment would run nowhere, in silence; most such labels are spelling mistakes.",
+        "Correct the labels, or remove what is no longer deployed.",
+    ),
+    # ---- F6: dates, judged by `validate --as-of`, never by render
+    Code(
+        "F601",
+        "Hold past its date",
+        "A Hold counts until a commit removes it, so one that has expired still keeps its version out.",
+        "Remove the Hold, or give it a later date and the reason for it.",
+    ),
+    Code(
+        "F602",
+        "price book out of date",
+        "Estimates made with prices of another time mislead; render goes on with them, people should know.",
+        "Add a price book that is valid on the date, or correct its dates.",
+    ),
+    Code(
+        "F603",
+        "model too old",
+        "The alignment policy limits how long ago a model may have been released.",
+        "Release and deploy a newer version, or change maximumModelAge in the policy.",
+    ),
 )

@@ -1,0 +1,7 @@
+"""The objects of a fleet by name, and whether they refer to each other rightly."""
+
+from __future__ import annotations
+
+from trimtab_config.catalog.index import Catalog, build_catalog
+
+__all__ = ["Catalog", "build_catalog"]

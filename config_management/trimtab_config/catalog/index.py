@@ -1,0 +1,109 @@
+"""The catalog: every object by name, and which deployments a device group gets.
+
+References carry no namespace, so names of groups, models, policies and price books are unique in a tree whatever their
+namespace; deployments, OnDeviceModels and Holds are referred to by nobody and are keyed ``namespace/name``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from trimtab_config.catalog.references import reference_problems
+from trimtab_config.spec.reader import Lost
+from trimtab_kernel.problems import Collector, Problem, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from trimtab_config.spec.kinds import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All objects of a tree. The mappings are sorted by key and do not change."""
+
+    groups: Mapping[str, Document]
+    models: Mapping[str, Document]
+    deployments: Mapping[str, Document]
+    on_device_models: Mapping[str, Document]
+    finops_policies: Mapping[str, Document]
+    alignment_policies: Mapping[str, Document]
+    price_books: Mapping[str, Document]
+    holds: Mapping[str, Document]
+    _selected: Mapping[str, tuple[Document, ...]]
+
+    def deployments_of(self, group: str) -> tuple[Document, ...]:
+        """The EdgeAIDeployments whose labels choose ``group``, sorted by namespace and name.
+
+        Raises KeyError for a group that is not in the tree.
+        """
+        self.groups[group]
+        return self._selected.get(group, ())
+
+
+_BY_NAME = {
+    "DeviceGroup": "groups",
+    "Model": "models",
+    "FinOpsPolicy": "finops_policies",
+    "AIAlignmentPolicy": "alignment_policies",
+    "PriceBook": "price_books",
+}
+_BY_NAMESPACE_AND_NAME = {
+    "EdgeAIDeployment": "deployments",
+    "OnDeviceModel": "on_device_models",
+    "Hold": "holds",
+}
+
+
+def build_catalog(documents: Iterable[Document], lost: Lost | None = None) -> tuple[Catalog, tuple[Problem, ...]]:
+    """The catalog of ``documents``, and the problems between them: names used twice, references to nothing.
+
+    ``lost`` says what was written down but could not be read, so that references to it are not reported as well. Where
+    there are problems the catalog is what could be made of the rest: good for finding more problems, not for rendering.
+    """
+    collector = Collector()
+    tables: dict[str, dict[str, Document]] = {
+        name: {} for name in (*_BY_NAME.values(), *_BY_NAMESPACE_AND_NAME.values())
+    }
+    for document in documents:
+        metadata = document.metadata
+        if table := _BY_NAME.get(document.kind):
+            first = tables[table].setdefault(metadata.name, document)
+            if first is not document:
+                collector.add(_twice(document, first))
+        else:
+            tables[_BY_NAMESPACE_AND_NAME[document.kind]][f"{metadata.namespace}/{metadata.name}"] = document
+    frozen = {name: MappingProxyType(dict(sorted(table.items()))) for name, table in tables.items()}
+    selected = _select(frozen["groups"], frozen["deployments"].values())
+    catalog = Catalog(**frozen, _selected=MappingProxyType(selected))
+    collector.extend(reference_problems(catalog, Lost() if lost is None else lost))
+    return catalog, collector.sorted()
+
+
+def _twice(document: Document, first: Document) -> Problem:
+    return Problem(
+        "F201",
+        document.origin.file,
+        document.origin.line_of("metadata.name"),
+        "metadata.name",
+        f"{document.kind} {quoted(document.metadata.name)} in namespaces {first.metadata.namespace}"
+        f" and {document.metadata.namespace}",
+        f"each {document.kind} name once in the tree",
+        f"the first one is at {first.origin.file}:{first.origin.line}",
+    )
+
+
+def _select(groups: Mapping[str, Document], deployments: Iterable[Document]) -> dict[str, tuple[Document, ...]]:
+    """Which deployments each group gets: by an index over labels, since groups times deployments can be millions."""
+    having: dict[tuple[str, str], set[str]] = {}
+    for name, group in groups.items():
+        for label in group.metadata.labels.items():
+            having.setdefault(label, set()).add(name)
+    chosen: dict[str, list[Document]] = {}
+    for deployment in deployments:
+        sets = [having.get(label, set()) for label in deployment.spec.target_devices.labels.items()]
+        for name in set.intersection(*sorted(sets, key=len)) if sets else ():
+            chosen.setdefault(name, []).append(deployment)
+    return {name: tuple(found) for name, found in chosen.items()}

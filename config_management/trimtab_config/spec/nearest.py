@@ -1,0 +1,42 @@
+"""The name that was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from trimtab_kernel.problems import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SEPARATORS = re.compile("[-_ .]")
+_MAX_COMPARED = 100  # difflib takes quadratic time
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """The nearest of ``names``, or "" where none is near. Case, "-", "_", "." and spaces weigh nothing."""
+    known = tuple(names)
+    plain = _SEPARATORS.sub("", name).casefold()
+    for candidate in known:
+        if _SEPARATORS.sub("", candidate).casefold() == plain:
+            return candidate
+    near = difflib.get_close_matches(name[:_MAX_COMPARED], known, 1, cutoff)
+    return near[0] if near else ""
+
+
+def look_alike(text: str) -> str:
+    """Names the first character that only looks like the one that belongs there; "" for plain ASCII."""
+    for position, character in enumerate(text[:200], start=1):
+        if ord(character) > 127:
+            name = unicodedata.name(character, "a character without name")
+            return f"character {position} is U+{ord(character):04X} {name}, not ASCII"
+    return ""
+
+
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """A hint for an unknown name, or ""."""
+    near = nearest(name, names, cutoff)
+    return look_alike(name) or (f"did you mean {quoted(near)}?" if near else "")
