@@ -182,9 +182,14 @@ def show(north: Exporter, south: Exporter, step: int) -> None:
 
 def recorded(story: Story, url: str) -> None:
     """Prometheus' own samples of a minute, and what it makes of them at the same time."""
-    at = round(time.time(), 3)
     for metric in (v.INFERENCE_REQUESTS.name, v.DECISIONS.name, v.INFERENCE_CPU.name):
-        story.raw.append((metric, at, query(url, f"{metric}[1m]", at), query(url, f"increase({metric}[1m])", at)))
+        while True:
+            at = round(time.time(), 3)
+            before = query(url, f"{metric}[1m]", at)
+            increases = query(url, f"increase({metric}[1m])", at)
+            if before == query(url, f"{metric}[1m]", at):  # else a scrape was written down between the questions
+                story.raw.append((metric, at, before, increases))
+                break
 
 
 Rig = tuple[Story, "dict[str, MetricsSource]", str]
