@@ -2,8 +2,8 @@
 
 Usage: ``.venv/bin/python examples/models/build.py [--output DIR] [--check]``
 
-Writes ``DIR/artifacts/sha256/<hex>`` and ``DIR/models/index.json``; DIR is ``examples`` unless said. ``--check`` writes
-nothing: it rebuilds, and compares with what DIR holds: predictions on the held-out rows everywhere, bytes only where
+Writes ``DIR/artifacts/sha256/<hex>`` and ``DIR/models/index.json``, and the tables of ``DIR/models/README.md`` where there
+is one; DIR is ``examples`` unless said. ``--check`` writes nothing: it rebuilds, and compares with DIR: predictions on the held-out rows everywhere, bytes only where
 this platform (processor, BLAS kernels, package versions) is the one in the index, since trained floating-point numbers
 differ in their last digits elsewhere. Exit codes: 0 done or the same, 1 different, 64 usage.
 
@@ -29,12 +29,16 @@ if not __package__:  # run as a file: imports start at the root of the tree
 from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from examples.models import digits, rows, triage
+from examples.models.cards import with_tables
 from examples.models.evaluation import answers, difference, evaluate_digits, evaluate_triage, tensors
 from examples.models.graphs import IR_VERSION, OPSET
-from examples.models.metering import meter
+from examples.models.metering import PASSES, Subject, meter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 EXAMPLES = Path(__file__).resolve().parents[1]
 TOLERANCE = {"none": 0.005, "int8": 0.02}
@@ -44,9 +48,10 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "onnx", "onnxruntime")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One built file and what the index says about it, costs apart."""
+    """One built file and what the index says about it, evaluation and costs apart."""
 
     data: bytes
+    recipe: triage.Recipe | digits.Recipe
     facts: dict[str, Any]
 
     @property
@@ -61,55 +66,55 @@ class Variant:
 
 
 def build() -> Iterator[Variant]:
-    """Train and evaluate every variant, in the order of the index."""
-    with threadpool_limits(limits=1):
-        patients, pictures = rows.patients(), rows.digits()
-        for recipe in triage.recipes():
-            trained = triage.train(recipe, patients.training)
-            evaluation = evaluate_triage(trained.data, triage.recorded(recipe, patients.held_out), patients.held_out)
-            training = {
-                "rows": len(patients.training.sex[:: recipe.every]),
-                "columns": list(recipe.columns),
-                "level": recipe.level,
-                "labels": "biased extract" if recipe.biased_labels else "progression",
-                "threshold": trained.threshold,
-            }
-            yield _variant(triage.NAME, recipe, "none", trained.data, training, evaluation)
-        for sight in digits.recipes():
-            data = digits.train(sight, pictures.training)
-            training = {
-                "rows": len(pictures.training.digit),
-                "copies": len(sight.copies),
-                "landmarks": sight.landmarks,
-                "views": max(1, len(sight.views)),
-            }
-            evaluation = evaluate_digits(data, pictures.held_out)
-            yield _variant(digits.NAME, sight, sight.quantization, data, training, evaluation)
+    """Train every variant, in the order of the index."""
+    for recipe in triage.recipes():
+        patients = rows.patients().training
+        with threadpool_limits(limits=1):
+            trained = triage.train(recipe, patients)
+        training = {
+            "rows": len(patients.sex[:: recipe.every]),
+            "columns": list(recipe.columns),
+            "level": recipe.level,
+            "labels": "biased extract" if recipe.biased_labels else "progression",
+            "threshold": trained.threshold,
+        }
+        yield _variant(triage.NAME, recipe, "none", trained.data, training)
+    for sight in digits.recipes():
+        pictures = rows.digits().training
+        with threadpool_limits(limits=1):
+            data = digits.train(sight, pictures)
+        training = {
+            "rows": len(pictures.digit),
+            "copies": len(sight.copies),
+            "landmarks": sight.landmarks,
+            "views": max(1, len(sight.views)),
+        }
+        yield _variant(digits.NAME, sight, sight.quantization, data, training)
 
 
 def _variant(
-    model: str,
-    recipe: triage.Recipe | digits.Recipe,
-    quantization: str,
-    data: bytes,
-    training: dict[str, Any],
-    evaluation: dict[str, Any],
+    model: str, recipe: triage.Recipe | digits.Recipe, quantization: str, data: bytes, training: dict[str, Any]
 ) -> Variant:
-    return Variant(
-        data,
-        {
-            "model": model,
-            "version": recipe.version,
-            "tier": recipe.tier,
-            "format": "onnx",
-            "quantization": quantization,
-            "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
-            "size": len(data),
-            **tensors(data),
-            "training": training,
-            "evaluation": evaluation,
-        },
-    )
+    facts = {
+        "model": model,
+        "version": recipe.version,
+        "tier": recipe.tier,
+        "format": "onnx",
+        "quantization": quantization,
+        "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
+        "size": len(data),
+        **tensors(data),
+        "training": training,
+    }
+    return Variant(data, recipe, facts)
+
+
+def evaluate(data: bytes, recipe: triage.Recipe | digits.Recipe) -> dict[str, Any]:
+    """Figures of the file ``data``, trained by ``recipe``, on the held-out rows."""
+    if isinstance(recipe, triage.Recipe):
+        patients = rows.patients().held_out
+        return evaluate_triage(data, triage.recorded(recipe, patients), patients)
+    return evaluate_digits(data, rows.digits().held_out)
 
 
 def this_platform() -> dict[str, Any]:
@@ -131,6 +136,11 @@ def this_machine() -> dict[str, Any]:
     return {"processor": names[0] if names else platform.machine(), "cores": os.cpu_count(), "threadsUsed": 1}
 
 
+def held_out_rows(model: str) -> NDArray[np.float64]:
+    """The held-out inputs of ``model``, [n, width]."""
+    return rows.patients().held_out.features if model == triage.NAME else rows.digits().held_out.pixels
+
+
 def artifact(examples: Path, digest: str) -> Path:
     """Where the file with this digest (64 hex digits, with or without ``sha256:``) is."""
     return examples / "artifacts" / "sha256" / digest.removeprefix("sha256:")
@@ -142,22 +152,30 @@ def read_index(examples: Path) -> dict[str, Any]:
     return index
 
 
-def write(examples: Path, variants: Sequence[Variant]) -> None:
-    """Write files and index; remove files that an earlier index of the same folder named and this one does not."""
+def write(examples: Path, variants: Sequence[Variant], passes: int = PASSES) -> None:
+    """Write files and index; remove files that an earlier index of the same folder named and this one does not.
+
+    Costs are measured in ``passes`` passes over all files.
+    """
     (examples / "models").mkdir(parents=True, exist_ok=True)
     try:
         earlier = {artifact(examples, entry["digest"]) for entry in read_index(examples)["variants"]}
     except FileNotFoundError:
         earlier = set()
-    entries = []
+    subjects = []
     for variant in variants:
         path = artifact(examples, variant.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(variant.data)
         earlier.discard(path)
-        cost = meter(path, variant.facts["inputs"][0]["name"], variant.facts["model"])
-        entries.append({**variant.facts, "measured": cost})
-        _say(entries[-1])
+        subjects.append(Subject(path, variant.facts["inputs"][0]["name"], held_out_rows(variant.facts["model"])))
+    costs = meter(subjects, passes)
+    entries = [
+        {**variant.facts, "evaluation": evaluate(variant.data, variant.recipe), "measured": cost}
+        for variant, cost in zip(variants, costs, strict=True)
+    ]
+    for entry in entries:
+        _say(entry)
     for path in earlier:
         path.unlink(missing_ok=True)
     index = {
@@ -180,6 +198,9 @@ def write(examples: Path, variants: Sequence[Variant]) -> None:
         "variants": entries,
     }
     (examples / "models" / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    cards = examples / "models" / "README.md"
+    if cards.exists():
+        cards.write_text(with_tables(cards.read_text(encoding="utf-8"), index), encoding="utf-8")
 
 
 def _say(entry: dict[str, Any]) -> None:
@@ -197,7 +218,6 @@ def differences(examples: Path, rebuilt: Sequence[Variant]) -> list[str]:
     """What is different between the folder ``examples`` and variants built here; empty if nothing is."""
     index = read_index(examples)
     same_platform = index["platform"] == this_platform()
-    held_out = {triage.NAME: rows.patients().held_out.features, digits.NAME: rows.digits().held_out.pixels}
     committed = {(entry["model"], entry["version"], entry["tier"]): entry for entry in index["variants"]}
     found = [
         f"{' '.join(key)}: not in the index" for key in sorted({variant.key for variant in rebuilt} - set(committed))
@@ -219,11 +239,12 @@ def differences(examples: Path, rebuilt: Sequence[Variant]) -> list[str]:
             found.append(
                 f"{place}: bytes differ on the platform of the index: expected {entry['digest']}, got {variant.digest}"
             )
+        asked = held_out_rows(entry["model"])
         tolerance = TOLERANCE[entry["quantization"]]
         threshold = entry["training"].get("threshold")
         apart = difference(
-            answers(data, held_out[entry["model"]]),
-            answers(variant.data, held_out[entry["model"]]),
+            answers(data, asked),
+            answers(variant.data, asked),
             tolerance,
             threshold,
         )

@@ -154,7 +154,7 @@ def train(recipe: Recipe, training: Digits) -> bytes:
         fitted = LogisticRegression(C=1, tol=1e-6, max_iter=5000).fit(pixels / 16, digit)
         constants = _integer_constants(fitted.coef_ / 16, fitted.intercept_)
     if recipe.views:
-        constants |= _view_constants(recipe.views)
+        constants |= view_constants(recipe.views)
     return onnx_file(_graph(recipe), constants, name=NAME, version=recipe.version, tier=recipe.tier)
 
 
@@ -181,7 +181,8 @@ def _integer_constants(weights: NDArray[np.float64], intercepts: NDArray[np.floa
     }
 
 
-def _view_constants(placements: Sequence[Placement]) -> dict[str, NDArray[Any]]:
+def view_constants(placements: Sequence[Placement]) -> dict[str, NDArray[Any]]:
+    """What the graph fragment ``LOOK`` needs to make these views, and ``AVERAGE`` to average over them."""
     across, down = np.meshgrid(np.arange(SIDE) - CENTRE, np.arange(SIDE) - CENTRE)
     count = len(placements)
     return {

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from sklearn.metrics import roc_auc_score
 
+from examples.models.metering import session
 from examples.models.rows import COHORTS, Digits, Patients
 from trimtab_kernel.intervals import CohortCount, DisparateImpact, Interval, disparate_impact, proportion
 
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 BATCH = 64
 TYPES = {"tensor(float)": "FP32", "tensor(int64)": "INT64"}
 """Names of the Open Inference Protocol for the types that the example files use."""
-
-
-def session(data: bytes) -> onnxruntime.InferenceSession:
-    """A session as a device runs it: one thread, no spinning, CPU only."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 @dataclass(frozen=True, slots=True)

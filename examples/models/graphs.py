@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 IR_VERSION = 8
 OPSET = 17
 ML_OPSET = 3
+CLEARANCE = 2e-5
+"""In units of the forest's features, which are standard deviations."""
 
 
 def onnx_file(
@@ -55,8 +57,10 @@ def onnx_file(
 def forest_node(forest: RandomForestClassifier, source: str, output: str) -> onnx.NodeProto:
     """A TreeEnsembleRegressor that gives ``forest``'s probability of class 1, shape [N, 1].
 
-    scikit-learn compares a float32 feature with a float64 threshold; the largest float32 not above that threshold
-    decides every float32 feature in the same way, so no patient changes sides by the conversion.
+    Thresholds lie half way between two training values, so a patient's value can be exactly on one (the data have few
+    decimals), and which side it falls on would then hang on the last bit of a float32 product, which differs from
+    processor to processor. Each threshold is therefore raised by ``CLEARANCE``, far more than such rounding and far less
+    than the data resolve: a value on the threshold goes left everywhere, as in exact arithmetic.
     """
     nodes: dict[str, list[Any]] = {
         "treeids": [], "nodeids": [], "featureids": [], "modes": [], "values": [], "truenodeids": [], "falsenodeids": [],
@@ -70,7 +74,7 @@ def forest_node(forest: RandomForestClassifier, source: str, output: str) -> onn
             nodes["nodeids"].append(place)
             nodes["featureids"].append(0 if leaf else int(tree.feature[place]))
             nodes["modes"].append("LEAF" if leaf else "BRANCH_LEQ")
-            nodes["values"].append(0.0 if leaf else _not_above(float(tree.threshold[place])))
+            nodes["values"].append(0.0 if leaf else float(tree.threshold[place]) + CLEARANCE)
             nodes["truenodeids"].append(0 if leaf else int(tree.children_left[place]))
             nodes["falsenodeids"].append(0 if leaf else int(tree.children_right[place]))
             if leaf:
@@ -83,8 +87,3 @@ def forest_node(forest: RandomForestClassifier, source: str, output: str) -> onn
     for prefix, table in (("nodes", nodes), ("target", targets)):
         node.attribute.extend(helper.make_attribute(f"{prefix}_{key}", values) for key, values in table.items())
     return node
-
-
-def _not_above(threshold: float) -> float:
-    nearest = np.float32(threshold)
-    return float(nearest if float(nearest) <= threshold else np.nextafter(nearest, np.float32(-np.inf)))

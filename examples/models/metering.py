@@ -1,7 +1,8 @@
 """What one inference costs on the machine that builds: CPU, wall time and memory of a file in a process of its own.
 
-Run as ``python -m examples.models.metering FILE INPUT MODEL``; prints one JSON object. Rows are the held-out ones, one
-at a time. CPU is that of the whole process (so of every thread of the runtime), Python's call into it included.
+Files are measured in turn, several passes over all of them, so that a slow minute of the machine slows all alike. Rows
+are held-out ones, one at a time. CPU is that of the whole process (so of every thread of the runtime), Python's call into
+it included. Run as ``python -m examples.models.metering FILE INPUT ROWS.npy`` for one pass over one file; prints JSON.
 """
 
 from __future__ import annotations
@@ -10,24 +11,79 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ROUNDS = 21
+import numpy as np
+import onnxruntime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+PASSES = 6
+ROUNDS = 9
 ROUND_CPU_SECONDS = 0.03
+WARM_UP = 20
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def meter(file: Path, source: str, model: str) -> dict[str, Any]:
-    """Cost of one inference of ``file``: medians over rounds, with the 5th and 95th percentile of rounds.
+def session(data: bytes) -> onnxruntime.InferenceSession:
+    """A session as a device runs it: one thread, no spinning, CPU only."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
-    Measured in a fresh process, so that memory is the file's own. Raises subprocess.CalledProcessError if that fails.
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A file to measure: the name of its input, and rows [n, width] to ask it about."""
+
+    file: Path
+    source: str
+    rows: NDArray[np.float64]
+
+
+def meter(subjects: Sequence[Subject], passes: int = PASSES) -> list[dict[str, Any]]:
+    """Cost of one inference of each file, in the order given.
+
+    CPU and wall seconds are the 10th percentile over ``passes`` x ``ROUNDS`` rounds, since what else a machine does only
+    ever adds to them, with the least of the rounds as ``low`` and the 95th percentile as ``high``. ``addedMemoryBytes``
+    is the median over passes of the peak resident memory that loading and running adds to a process.
+    Raises subprocess.CalledProcessError where a file cannot be run.
     """
-    command = [sys.executable, "-m", "examples.models.metering", str(file.resolve()), source, model]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=300)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    with tempfile.TemporaryDirectory() as folder:
+        table = [Path(folder) / f"{number}.npy" for number in range(len(subjects))]
+        for path, subject in zip(table, subjects, strict=True):
+            np.save(path, subject.rows.astype(np.float32))
+        found: list[list[dict[str, Any]]] = [[] for _ in subjects]
+        for _ in range(passes):
+            for place, subject in enumerate(subjects):
+                command = [sys.executable, "-m", "examples.models.metering"]
+                command += [str(subject.file.resolve()), subject.source, str(table[place])]
+                done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=120)
+                found[place].append(json.loads(done.stdout))
+    return [_combined(measured) for measured in found]
+
+
+def _combined(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "cpuSecondsPerInference": _figure([value for one in measured for value in one["cpu"]]),
+        "wallSecondsPerInference": _figure([value for one in measured for value in one["wall"]]),
+        "addedMemoryBytes": round(statistics.median(one["memory"] for one in measured)),
+        "inferences": sum(one["inferences"] for one in measured),
+    }
+
+
+def _figure(values: list[float]) -> dict[str, float]:
+    low, value, high = (float(f"{found:.3g}") for found in np.percentile(values, [0, 10, 95]))
+    return {"value": value, "low": low, "high": high}
 
 
 def _resident_bytes(field: str) -> int:
@@ -37,51 +93,28 @@ def _resident_bytes(field: str) -> int:
     raise OSError(f"no {field} in /proc/self/status: memory can be measured on Linux only")
 
 
-def _figure(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    edge = max(1, round(len(ordered) * 0.05))
-    return {
-        "value": float(f"{statistics.median(ordered):.3g}"),
-        "low": float(f"{ordered[edge - 1]:.3g}"),
-        "high": float(f"{ordered[-edge]:.3g}"),
-    }
-
-
-def _measure(file: Path, source: str, model: str) -> dict[str, Any]:
-    import numpy as np
-
-    from examples.models.evaluation import session
-    from examples.models.rows import digits, patients
-
-    rows = patients().held_out.features if model == "triage" else digits().held_out.pixels
-    requests = [row.reshape(1, -1) for row in rows.astype(np.float32)]
+def _one_pass(file: Path, source: str, rows: NDArray[np.float32]) -> dict[str, Any]:
+    requests = [{source: row.reshape(1, -1)} for row in rows]
     before = _resident_bytes("VmRSS")
-    loaded = session(file.read_bytes())
-    for request in requests[:20]:
-        loaded.run(None, {source: request})
-    added = max(0, _resident_bytes("VmHWM") - before)
+    model = session(file.read_bytes())
+    start = time.process_time()
+    for request in requests[:WARM_UP]:
+        model.run(None, request)
+    count = max(1, round(ROUND_CPU_SECONDS * WARM_UP / (time.process_time() - start)))
+    memory = max(0, _resident_bytes("VmHWM") - before)
 
-    count, place = 1, 0
     cpu: list[float] = []
     wall: list[float] = []
-    while len(cpu) < ROUNDS:
+    place = 0
+    for _ in range(ROUNDS):
         cpu_start, wall_start = time.process_time(), time.perf_counter()
         for _ in range(count):
-            loaded.run(None, {source: requests[place]})
+            model.run(None, requests[place])
             place = (place + 1) % len(requests)
-        spent, lasted = time.process_time() - cpu_start, time.perf_counter() - wall_start
-        if spent < ROUND_CPU_SECONDS and not cpu:
-            count *= 2
-            continue
-        cpu.append(spent / count)
-        wall.append(lasted / count)
-    return {
-        "cpuSecondsPerInference": _figure(cpu),
-        "wallSecondsPerInference": _figure(wall),
-        "addedMemoryBytes": added,
-        "inferences": count * ROUNDS,
-    }
+        cpu.append((time.process_time() - cpu_start) / count)
+        wall.append((time.perf_counter() - wall_start) / count)
+    return {"cpu": cpu, "wall": wall, "memory": memory, "inferences": count * ROUNDS}
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))
+    print(json.dumps(_one_pass(Path(sys.argv[1]), sys.argv[2], np.load(sys.argv[3]))))
