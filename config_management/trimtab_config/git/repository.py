@@ -8,6 +8,7 @@ compare-and-swap.
 from __future__ import annotations
 
 import os
+import posixpath
 import pwd
 import re
 import subprocess
@@ -22,6 +23,7 @@ from trimtab_config.git import objects
 from trimtab_config.git.objects import CommitInfo, MalformedObjectError, TreeEntry
 from trimtab_config.git.process import TIMEOUT, Answer, Conversation, conversation, require_version, run
 from trimtab_config.git.refs import branch_ref, is_full_ref, is_object_id
+from trimtab_config.sources.selection import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, SUFFIXES, is_manifest
 from trimtab_kernel.problems import Collector, InputError, OutsideError, Problem, TrimtabError, printable, quoted
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from trimtab_config.git.identity import GitIdentity
 
-YAML_SUFFIXES = (".yaml", ".yml")
 MAX_COMMITS = 10_000
 MAX_MESSAGE = 1024 * 1024
 MAX_DIFF = 512 * 1024
@@ -44,10 +45,10 @@ _KINDS = {objects.MODE_LINK: "a symbolic link", objects.MODE_SUBMODULE: "a submo
 class TreeLimits:
     """Bounds on one reading of a tree. Sizes in bytes; ``entries`` counts everything that a tree lists, read or not."""
 
-    files: int = 20_000
-    file_bytes: int = 4 * 1024 * 1024
-    total_bytes: int = 256 * 1024 * 1024
-    entries: int = 200_000
+    files: int = MAX_FILES
+    file_bytes: int = MAX_FILE_BYTES
+    total_bytes: int = MAX_TOTAL_BYTES
+    entries: int = 500_000
     depth: int = 32
 
 
@@ -80,6 +81,15 @@ class MergeConflict:
 
     paths: tuple[str, ...]
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What lies below a folder, by relative path: ids of files, ids of links, and folders."""
+
+    files: dict[str, str]
+    links: dict[str, str]
+    folders: set[str]
 
 
 class GitRepository:
@@ -129,22 +139,31 @@ class GitRepository:
         self,
         commit: str,
         prefix: str = "",
-        suffixes: tuple[str, ...] = YAML_SUFFIXES,
+        suffixes: tuple[str, ...] = SUFFIXES,
         limits: TreeLimits = LIMITS,
     ) -> dict[str, bytes]:
         """The files below the folder ``prefix`` whose names end in ``suffixes``, by path relative to it, sorted.
 
-        Raises InputError with a Problem for each symbolic link, submodule, odd mode and refused name below the folder
-        (whatever its suffix: what it stands for is not known), for a folder that does not exist, and for what is too much.
+        It gives what ``sources.folder.load_folder`` gives for a checkout of the commit: no part of a path below the folder
+        begins with a dot, and a link is never followed; one that stays inside is left out, as its target is read at its own
+        place. Raises InputError with a Problem for each link that leads outside or to nothing, submodule, odd mode and
+        refused name below the folder, for a folder that does not exist, and for what is too much.
         """
         parts = _path_parts(prefix) if prefix else ()
         with self._conversation() as talk:
-            tree = self._folder(talk, self._commit(talk, commit).tree, parts)
+            root = self._commit(talk, commit).tree
+            tree = self._folder(talk, root, parts)
             if tree is None:
                 raise InputError(
                     Problem("G106", file=prefix, got="no such folder", expected=f"a folder in {commit[:12]}")
                 )
-            blobs = self._walk(talk, tree, prefix.strip("/"), suffixes, limits)
+            listing = self._walk(talk, tree, prefix.strip("/"), limits)
+            self._judge_links(talk, root, listing, prefix.strip("/"), suffixes)
+            blobs = sorted((path, sha) for path, sha in listing.files.items() if is_manifest(path, suffixes))
+            if len(blobs) > limits.files:
+                raise InputError(
+                    Problem("G104", file=prefix, got=f"{len(blobs)} files", expected=f"at most {limits.files}")
+                )
             found: dict[str, bytes] = {}
             self._judge_sizes(talk, blobs, prefix.strip("/"), limits)
             for (name, _), content in zip(blobs, talk.contents([sha for _, sha in blobs]), strict=True):
@@ -455,12 +474,10 @@ class GitRepository:
             tree = entry.sha
         return tree
 
-    def _walk(
-        self, talk: Conversation, root: str, prefix: str, suffixes: tuple[str, ...], limits: TreeLimits
-    ) -> list[tuple[str, str]]:
-        """Paths relative to ``root`` and blob ids of the wanted files, in the order of their paths' bytes."""
+    def _walk(self, talk: Conversation, root: str, prefix: str, limits: TreeLimits) -> _Listing:
+        """All that lies below ``root`` but what is hidden, by path relative to it."""
         problems = Collector()
-        found: list[tuple[str, str]] = []
+        listing = _Listing({}, {}, set())
         listed = 0
         pending: list[tuple[str, str, int]] = [("", root, 0)]
         while pending:
@@ -468,22 +485,51 @@ class GitRepository:
             for entry in self._entries(talk, tree).values():
                 listed += 1
                 if listed > limits.entries:
-                    raise InputError(
-                        Problem("G104", file=prefix, got="too many entries", expected=f"at most {limits.entries}")
-                    )
+                    got, expected = "too many entries", f"at most {limits.entries}"
+                    raise InputError(Problem("G104", file=prefix, got=got, expected=expected))
                 path = folder + entry.name.decode("utf-8", "backslashreplace")
-                whole = f"{prefix}/{path}" if prefix else path
-                if problem := _judge_entry(whole, entry, depth, limits):
+                if problem := _judge_entry(_join(prefix, path), entry, depth, limits):
                     problems.add(problem)
+                elif entry.name.startswith(b"."):
+                    continue
                 elif entry.mode == objects.MODE_TREE:
                     pending.append((f"{path}/", entry.sha, depth + 1))
-                elif path.endswith(suffixes):
-                    found.append((path, entry.sha))
-        if len(found) > limits.files:
-            problems.add(Problem("G104", file=prefix, got=f"{len(found)} files", expected=f"at most {limits.files}"))
+                    listing.folders.add(path)
+                elif entry.mode == objects.MODE_LINK:
+                    listing.links[path] = entry.sha
+                else:
+                    listing.files[path] = entry.sha
         if problems.problems:
             raise InputError(*problems.sorted()[:MAX_PROBLEMS])
-        return sorted(found)
+        return listing
+
+    def _judge_links(
+        self, talk: Conversation, root: str, listing: _Listing, prefix: str, suffixes: tuple[str, ...]
+    ) -> None:
+        problems = Collector()
+        for path, sha in listing.links.items():
+            whole = _join(prefix, path)
+            text = self._blob(talk, sha, whole, MAX_PATH).decode("utf-8", "replace")
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(whole), text))
+            inside = _below(prefix, target)
+            if inside in listing.folders or inside == "":
+                continue
+            if inside in listing.files and (is_manifest(inside, suffixes) or not is_manifest(path, suffixes)):
+                continue
+            if not is_manifest(path, suffixes) and not self._may_be_folder(talk, root, target):
+                continue
+            problems.add(_odd_entry(whole, objects.MODE_LINK))
+        if problems.problems:
+            raise InputError(*problems.sorted()[:MAX_PROBLEMS])
+
+    def _may_be_folder(self, talk: Conversation, root: str, target: str) -> bool:
+        """Whether a link's target may hold manifests: anything but a plain file of the same commit, and nothing at all."""
+        if target.startswith(("/", "../")) or target in {".", ".."}:
+            return True
+        *folder, name = target.split("/")
+        tree = self._folder(talk, root, folder)
+        entry = None if tree is None else self._entries(talk, tree).get(name.encode())
+        return entry is not None and entry.mode not in (objects.MODE_FILE, objects.MODE_EXECUTABLE)
 
     @staticmethod
     def _judge_sizes(talk: Conversation, blobs: Sequence[tuple[str, str]], prefix: str, limits: TreeLimits) -> None:
@@ -494,10 +540,8 @@ class GitRepository:
                 raise _missing_object(sha)
             total += size[1]
             if size[1] > limits.file_bytes:
-                whole = f"{prefix}/{path}" if prefix else path
-                problems.add(
-                    Problem("G104", file=whole, got=f"{size[1]} bytes", expected=f"at most {limits.file_bytes}")
-                )
+                got, expected = f"{size[1]} bytes", f"at most {limits.file_bytes}"
+                problems.add(Problem("G104", file=_join(prefix, path), got=got, expected=expected))
         if total > limits.total_bytes:
             problems.add(
                 Problem("G104", file=prefix, got=f"{total} bytes in all", expected=f"at most {limits.total_bytes}")
@@ -555,9 +599,22 @@ def _judge_entry(path: str, entry: TreeEntry, depth: int, limits: TreeLimits) ->
         if depth + 1 > limits.depth:
             return Problem("G104", file=path, got="folders too deep", expected=f"at most {limits.depth} levels")
         return None
-    if entry.mode not in (objects.MODE_FILE, objects.MODE_EXECUTABLE):
+    if entry.mode not in (objects.MODE_FILE, objects.MODE_EXECUTABLE, objects.MODE_LINK):
         return _odd_entry(path, entry.mode)
     return None
+
+
+def _join(prefix: str, path: str) -> str:
+    return f"{prefix}/{path}" if prefix else path
+
+
+def _below(prefix: str, path: str) -> str | None:
+    """``path`` relative to the folder ``prefix``, "" for the folder itself, None where it lies elsewhere."""
+    if path == (prefix or "."):
+        return ""
+    if prefix:
+        return path.removeprefix(f"{prefix}/") if path.startswith(f"{prefix}/") else None
+    return None if path.startswith(("/", "../")) or path == ".." else path
 
 
 def _is_utf8(name: bytes) -> bool:

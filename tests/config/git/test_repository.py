@@ -16,6 +16,7 @@ from tests.repositories import ScratchRepository
 from trimtab_config.git.identity import GitIdentity
 from trimtab_config.git.process import run
 from trimtab_config.git.repository import GitRepository, MergeConflict, RefConflictError, TreeLimits
+from trimtab_config.sources.folder import load_folder
 from trimtab_kernel.problems import InputError, OutsideError
 
 if TYPE_CHECKING:
@@ -85,29 +86,48 @@ def test_hostile_names_are_read_written_and_compared_as_they_are(either: Scratch
     assert repository.files(removed) == {}
 
 
-def test_links_submodules_and_refused_names_are_problems_that_name_each_path(scratch: ScratchRepository) -> None:
+def test_links_that_lead_out_submodules_and_refused_names_are_problems_that_name_each_path(
+    scratch: ScratchRepository,
+) -> None:
     files: dict[str | bytes, bytes] = {
         "fleet/good.yaml": b"x",
         "fleet/link.yaml": b"/etc/passwd",
         "fleet/folder": b"../elsewhere",
+        "fleet/up": b"../../..",
+        "fleet/same.yaml": b"good.yaml",
+        "fleet/here": b".",
+        "fleet/deep/back": b"../deep",
+        "fleet/deep/note.yml": b"../../outside.txt",
+        "fleet/README": b"../outside.txt",
+        "fleet/nothing": b"none",
+        "fleet/nothing.yaml": b"none",
+        "fleet/.hidden/link.yaml": b"/etc/passwd",
+        "outside.txt": b"",
+        "elsewhere/x.yaml": b"",
         "fleet/module": b"1" * 40,
         b"fleet/\xff.yaml": b"x",
         "outside": b"target",
     }
-    modes: dict[str | bytes, str] = {
-        "fleet/link.yaml": "120000",
-        "fleet/folder": "120000",
-        "fleet/module": "160000",
-        "outside": "120000",
-    }
+    plain = ("fleet/good.yaml", b"fleet/\xff.yaml", "outside.txt", "elsewhere/x.yaml")
+    modes: dict[str | bytes, str] = {name: "120000" for name in files if name not in plain} | {"fleet/module": "160000"}
     sha = scratch.commit(files, modes=modes)
     repository = GitRepository(scratch.path)
     assert codes(lambda: repository.files(sha, "fleet")) == [
         ("G102", "fleet/\\xff.yaml"),
-        ("G101", "fleet/folder"),
-        ("G101", "fleet/link.yaml"),
         ("G101", "fleet/module"),
     ]
+    del files[b"fleet/\xff.yaml"], files["fleet/module"]
+    sha = scratch.commit(files, modes=modes)
+    assert codes(lambda: repository.files(sha, "fleet")) == [
+        ("G101", "fleet/deep/note.yml"),
+        ("G101", "fleet/folder"),
+        ("G101", "fleet/link.yaml"),
+        ("G101", "fleet/nothing.yaml"),
+        ("G101", "fleet/up"),
+    ]
+    for name in ("fleet/deep/note.yml", "fleet/folder", "fleet/link.yaml", "fleet/nothing.yaml", "fleet/up"):
+        del files[name]
+    assert repository.files(scratch.commit(files, modes=modes), "fleet") == {"good.yaml": b"x"}
     assert codes(lambda: repository.file(sha, "outside")) == [("G101", "outside")]
 
 
@@ -128,6 +148,22 @@ def test_a_tree_that_lists_one_name_twice_is_refused(scratch: ScratchRepository)
     assert codes(lambda: GitRepository(scratch.path).files(sha)) == [("G102", "")]
 
 
+def test_a_commit_and_its_checkout_give_the_same_files(scratch: ScratchRepository, tmp_path: Path) -> None:
+    files = {
+        "a.yaml": b"a",
+        "b/c.yml": b"c",
+        "b/.d/e.yaml": b"no",
+        ".f.yaml": b"no",
+        "g.txt": b"no",
+        "b/up": b"..",
+        "h": b"g.txt",
+    }
+    sha = scratch.commit(files, modes={"b/up": "120000", "h": "120000"})
+    (tmp_path / "out").mkdir()
+    scratch.git("--work-tree", str(tmp_path / "out"), "checkout", sha, "--", ".")
+    assert GitRepository(scratch.path).files(sha) == load_folder(tmp_path / "out") == {"a.yaml": b"a", "b/c.yml": b"c"}
+
+
 def test_limits_name_what_is_too_much(scratch: ScratchRepository) -> None:
     sha = scratch.commit({"a.yaml": b"x" * 100, "b.yaml": b"y" * 10, "c.txt": b"z" * 1000, "d/e/f.yaml": b""})
     repository = GitRepository(scratch.path)
@@ -141,22 +177,22 @@ def test_limits_name_what_is_too_much(scratch: ScratchRepository) -> None:
 
 
 def test_a_large_file_is_refused_without_being_read(scratch: ScratchRepository, tmp_path: Path) -> None:
-    """100 MB of zeros: the answer comes from its size, so memory stays small."""
-    sha = scratch.commit({"big.yaml": bytes(100_000_000)})
+    """60 MB of zeros: the answer comes from its size, so memory stays small."""
+    sha = scratch.commit({"big.yaml": bytes(60_000_000)})
     program = (
-        "import resource, sys, pathlib\n"
+        "import sys, pathlib\n"
         "from trimtab_config.git.repository import GitRepository\n"
         "from trimtab_kernel.problems import InputError\n"
         "try: GitRepository(pathlib.Path(sys.argv[1])).files(sys.argv[2])\n"
         "except InputError as error: print(error)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(pathlib.Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, scratch.path, sha], capture_output=True, check=True, text=True
     )
     problem, peak = done.stdout.splitlines()
-    assert problem.startswith("big.yaml: G104 got 100000000 bytes")
-    assert int(peak) < 90_000, "kilobytes"
+    assert problem.startswith("big.yaml: G104 got 60000000 bytes")
+    assert int(peak) < 50_000, "kilobytes"
 
 
 def test_a_missing_folder_is_a_problem_and_not_an_empty_fleet(scratch: ScratchRepository) -> None:
