@@ -141,10 +141,11 @@ def read_object(file: str, content: bytes, kind: type[T]) -> ReadObject[T]:
         return ReadObject(None, Origin(file, 1, 0), collector.sorted())
     (raw,) = stream.documents
     collector.extend(raw.problems)
-    reader = _DocumentReader(file, Kind("", "", kind, ""), (("", kind),))
+    root: type[Any] = kind
+    reader = _DocumentReader(file, Kind("", "", root, ""), (("", root),))
     value: Any = _BAD
     with contextlib.suppress(_EnoughError):
-        value = reader.take_object(shape_of(kind), raw.root, "", raw.line)
+        value = reader.take_object(shape_of(root), raw.root, "", raw.line)
     collector.extend(reader.problems)
     good = value is not _BAD and not collector.problems
     return ReadObject(value if good else None, Origin(file, raw.line, raw.index, reader.lines), collector.sorted())
