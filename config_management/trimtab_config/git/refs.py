@@ -26,9 +26,9 @@ def is_full_ref(text: str) -> bool:
     return (
         text.startswith("refs/")
         and text.count("/") > 1
-        and len(text.encode(errors="surrogateescape")) <= MAX_LENGTH
-        and _REFUSED.search(text) is None
         and not re.search("[\ud800-\udfff]", text)
+        and len(text.encode()) <= MAX_LENGTH
+        and _REFUSED.search(text) is None
     )
 
 
