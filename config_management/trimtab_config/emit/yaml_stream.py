@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -16,6 +17,15 @@ class _Dumper(yaml.CSafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         """Every value is written out where it stands."""
         return True
+
+
+# Plain text that PyYAML reads as text and other parsers as a boolean (YAML 1.1) or a number (YAML 1.2): to be quoted.
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("[yYnN]$"), list("yYnN"))
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+)$"),
+    list("-+.0123456789"),
+)
 
 
 def yaml_stream(objects: Iterable[Mapping[str, Any]]) -> str:

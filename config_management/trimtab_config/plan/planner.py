@@ -18,6 +18,7 @@ from trimtab_kernel.problems import Collector, Problem, quoted
 from trimtab_kernel.waves import default_salt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from fractions import Fraction
 
     from trimtab_config.catalog import Catalog
@@ -285,22 +286,19 @@ class Planner:
         )
 
 
-def fleet_problems(catalog: Catalog) -> tuple[Problem, ...]:
-    """Everything that keeps a group from being planned, over all groups, and every version that is asked for and held.
+def held_problems(plans: Iterable[GroupPlan]) -> tuple[Problem, ...]:
+    """Every version that is asked for and held (F304), one problem for each deployment and Hold.
 
-    Rendering goes on where a held version has a stable one to fall back to; validation says so, since what is
-    written in Git is then not what runs.
+    Rendering goes on with the stable version; validation says so, since what is written in Git is not what runs.
     """
     problems = Collector()
-    planner = Planner(catalog)
     fallbacks: dict[tuple[int, str], tuple[Placement, HeldVersion, list[str]]] = {}
-    for name in sorted(catalog.groups):
-        plan, found = planner.plan(name)
-        problems.extend(found)
+    for plan in plans:
         for placement in plan.placements:
             for held in placement.held:
                 key = (id(placement.document), held.hold)
-                fallbacks.setdefault(key, (placement, held, []))[2].append(name)
+                groups = fallbacks.setdefault(key, (placement, held, []))[2]
+                groups.append(plan.group.metadata.name)
     for placement, held, groups in fallbacks.values():
         problems.add(
             _problem(

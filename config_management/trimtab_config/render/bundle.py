@@ -9,7 +9,7 @@ from trimtab_config.cost.amounts import amount_text, significant_text
 from trimtab_config.cost.estimate import estimate_plan
 from trimtab_config.cost.report import CostReport, total_of
 from trimtab_config.plan.capacity import capacity_problems, runtime_deployments
-from trimtab_config.plan.planner import Planner
+from trimtab_config.plan.planner import Planner, held_problems
 from trimtab_config.render.evidence import offline_evidence
 from trimtab_config.render.names import cost_name, desired_name, labels, narrowed_name
 from trimtab_config.render.workload import runtime_objects
@@ -60,6 +60,19 @@ def compile_group(
     return Compiler(catalog, price_book).compile(group_name)
 
 
+def fleet_problems(catalog: Catalog, price_book: str | None = None) -> tuple[Problem, ...]:
+    """What keeps any group from being rendered, and every version that is asked for and held: for validation."""
+    compiler = Compiler(catalog, price_book)
+    problems = Collector()
+    plans: list[GroupPlan] = []
+    for name in catalog.groups:
+        plan, _, found = compiler.plan_and_compile(name)
+        plans.append(plan)
+        problems.extend(found)
+    problems.extend(held_problems(plans))
+    return problems.sorted()
+
+
 class Compiler:
     """Compiles groups of one catalog, one after another; what is the same for many groups is worked out once."""
 
@@ -71,6 +84,11 @@ class Compiler:
 
     def compile(self, group_name: str) -> tuple[Bundle | None, tuple[Problem, ...]]:
         """As :func:`compile_group`."""
+        _, bundle, problems = self.plan_and_compile(group_name)
+        return bundle, problems
+
+    def plan_and_compile(self, group_name: str) -> tuple[GroupPlan, Bundle | None, tuple[Problem, ...]]:
+        """The plan, and the bundle or the problems."""
         problems = Collector()
         plan, found = self._planner.plan(group_name)
         problems.extend(found)
@@ -82,10 +100,10 @@ class Compiler:
         objects = self._objects(plan, desired, costs)
         problems.extend(_name_problems(plan))
         if problems.problems:
-            return None, problems.sorted()
+            return plan, None, problems.sorted()
         metadata = plan.group.metadata
         objects.sort(key=_object_key)
-        return Bundle(metadata.name, metadata.namespace, tuple(objects), desired, costs), ()
+        return plan, Bundle(metadata.name, metadata.namespace, tuple(objects), desired, costs), ()
 
     def _objects(self, plan: GroupPlan, desired: DesiredDocument, costs: CostReport) -> list[dict[str, Any]]:
         name = plan.group.metadata.name

@@ -1,0 +1,59 @@
+"""``trimtab cost``: what the fleet's models cost in a month, as a table or as JSON."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab_kernel.commandline import Command, print_json
+from trimtab_kernel.problems import ExitCode, InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("path", type=Path, metavar="PATH", help="the fleet: a folder, or one file")
+    parser.add_argument("--group", action="append", metavar="G", help="only this device group; may be given again")
+    parser.add_argument("--output", choices=("table", "json"), default="table", help="for people, or for machines")
+    parser.add_argument("--price-book", metavar="NAME", help="use this price book instead of the newest one")
+
+
+def run(arguments: argparse.Namespace) -> ExitCode:
+    """Estimate and print; nothing is printed where a price is missing."""
+    from trimtab_config.cli.fleet import open_fleet
+    from trimtab_config.cli.render import known_groups
+    from trimtab_config.cost.estimate import estimate
+
+    catalog = open_fleet(arguments.path)
+    names = sorted(catalog.groups) if arguments.group is None else known_groups(catalog, arguments.group)
+    report, problems = estimate(catalog, names, arguments.price_book)
+    if problems:
+        raise InputError(*problems)
+    if arguments.output == "json":
+        print_json(report.to_json())
+        return ExitCode.DONE
+    from trimtab_config.text.costs import cost_table, plain_text, rich_table
+
+    table = cost_table(report, [name for name in names if not report.of(name).rows])
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(rich_table(table))
+    else:
+        sys.stdout.write(plain_text(table))
+    return ExitCode.DONE
+
+
+COMMAND = Command(
+    name="cost",
+    summary="Estimate what the models of a fleet cost in a month of 730 hours, each figure with its bounds.",
+    examples=(
+        "trimtab cost examples/fleet",
+        "trimtab cost examples/fleet --group kiosk-emea --output json",
+    ),
+    configure=configure,
+    run=run,
+)

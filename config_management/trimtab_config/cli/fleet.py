@@ -1,0 +1,65 @@
+"""Opening a fleet for a command: files, objects, catalog. Problems name files as they are reached from where one stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trimtab_config.catalog import build_catalog
+from trimtab_config.sources.folder import read_folder
+from trimtab_config.spec.kinds import KINDS
+from trimtab_config.spec.reader import ReadResult, read_documents
+from trimtab_kernel.problems import InputError, Problem, sort_problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trimtab_config.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What stands at a path. ``problems`` hold everything that is wrong with it; references only where it is a folder."""
+
+    catalog: Catalog
+    read: ReadResult
+    files: int
+    is_folder: bool
+    problems: tuple[Problem, ...]
+
+
+def read_fleet(path: Path) -> Fleet:
+    """Read a folder or a file. Raises nothing that a file can cause."""
+    folder = read_folder(path)
+    is_folder = path.is_dir()
+    problems = [_placed(problem, path, is_folder=is_folder) for problem in folder.problems]
+    files = {_place(path, name, is_folder=is_folder): content for name, content in folder.files.items()}
+    read = read_documents(files)
+    problems += read.problems
+    if not read.documents and not problems:
+        kinds = ", ".join(kind.name for kind in KINDS)
+        problems.append(Problem("F117", str(path), 0, "", "no object of Trimtab's kinds", f"some of {kinds}"))
+    catalog, found = build_catalog(read.documents, read.lost)
+    if is_folder and not folder.problems:
+        problems += found
+    return Fleet(catalog, read, len(files), is_folder, sort_problems(problems))
+
+
+def open_fleet(path: Path) -> Catalog:
+    """The catalog of a fleet without problems, references included. Raises InputError with all there are."""
+    fleet = read_fleet(path)
+    problems = fleet.problems
+    if not fleet.is_folder and not problems:
+        problems = build_catalog(fleet.read.documents, fleet.read.lost)[1]
+    if problems:
+        raise InputError(*problems)
+    return fleet.catalog
+
+
+def _place(path: Path, name: str, *, is_folder: bool) -> str:
+    return (path / name).as_posix() if is_folder else path.as_posix()
+
+
+def _placed(problem: Problem, path: Path, *, is_folder: bool) -> Problem:
+    file = _place(path, problem.file, is_folder=is_folder) if problem.file else path.as_posix()
+    return Problem(problem.code, file, problem.line, problem.field, problem.got, problem.expected, problem.hint)

@@ -1,0 +1,96 @@
+"""``trimtab render``: the manifests of device groups, on stdout or in a folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab_kernel.commandline import Command
+from trimtab_kernel.problems import Collector, ExitCode, InputError, Problem, quoted
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from trimtab_config.catalog import Catalog
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("path", type=Path, metavar="PATH", help="the fleet: a folder, or one file")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--group", action="append", metavar="G", help="render this device group; may be given again")
+    what.add_argument("--all", action="store_true", help="render every device group")
+    what.add_argument("--list-groups", action="store_true", help="print the names of the device groups, one a line")
+    parser.add_argument(
+        "--output-dir", type=Path, metavar="D", help="write D/<group>/manifests.yaml instead of one stream on stdout"
+    )
+    parser.add_argument("--price-book", metavar="NAME", help="use this price book instead of the newest one")
+
+
+def run(arguments: argparse.Namespace) -> ExitCode:
+    """Render, all or nothing: a problem in one group writes no file of another."""
+    from trimtab_config.cli.fleet import open_fleet
+
+    catalog = open_fleet(arguments.path)
+    if arguments.list_groups:
+        for name in sorted(catalog.groups):
+            print(name)
+        return ExitCode.DONE
+    names = sorted(catalog.groups) if arguments.all else known_groups(catalog, arguments.group)
+    manifests = render_groups(catalog, names, arguments.price_book)
+    if arguments.output_dir is None:
+        for text in manifests.values():
+            sys.stdout.write(text)
+        return ExitCode.DONE
+    from trimtab_config.emit.folder import write_groups
+
+    write_groups(arguments.output_dir, manifests)
+    return ExitCode.DONE
+
+
+def render_groups(catalog: Catalog, names: Iterable[str], price_book: str | None = None) -> dict[str, str]:
+    """The YAML stream of each group. Raises InputError with the problems of all of them."""
+    from trimtab_config.emit.yaml_stream import yaml_stream
+    from trimtab_config.render.bundle import Compiler
+
+    compiler = Compiler(catalog, price_book)
+    problems = Collector()
+    manifests: dict[str, str] = {}
+    for name in names:
+        bundle, found = compiler.compile(name)
+        problems.extend(found)
+        if bundle is not None:
+            manifests[name] = yaml_stream(bundle.objects)
+    if problems.problems:
+        raise InputError(*problems.problems)
+    return manifests
+
+
+def known_groups(catalog: Catalog, names: Iterable[str]) -> list[str]:
+    """``names``, sorted and each once. Raises InputError (F311) for one that is not a device group of the tree."""
+    from trimtab_config.spec.nearest import did_you_mean
+
+    problems = []
+    for name in names:
+        if name in catalog.groups:
+            continue
+        hint = did_you_mean(name, catalog.groups) or "--list-groups prints them"
+        problems.append(Problem("F311", got=quoted(name), expected="a device group of this tree", hint=hint))
+    if problems:
+        raise InputError(*problems)
+    return sorted(set(names))
+
+
+COMMAND = Command(
+    name="render",
+    summary="Print the manifests of a device group as one YAML stream, or write them to a folder.",
+    examples=(
+        "trimtab render examples/fleet --group kiosk-emea",
+        "trimtab render examples/fleet --all --output-dir build",
+        "trimtab render examples/fleet --list-groups",
+    ),
+    configure=configure,
+    run=run,
+)
