@@ -1,0 +1,247 @@
+"""V2 over HTTP, as a raw ASGI application: no framework, for a framework costs more than a small model does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from trimtab_edge.serving import json_codec
+from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.repository import State
+from trimtab_edge.serving.session import PLATFORM
+from trimtab_kernel.problems import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from trimtab_edge.serving.dataplane import DataPlane
+
+    Message: TypeAlias = MutableMapping[str, Any]
+    Scope: TypeAlias = MutableMapping[str, Any]
+    Receive: TypeAlias = Callable[[], Awaitable[Message]]
+    Send: TypeAlias = Callable[[Message], Awaitable[None]]
+    Reply: TypeAlias = tuple[int, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+
+_log = logging.getLogger("trimtab.serve")
+NAME = "trimtab-edge"
+BODY_SECONDS = 30.0
+"""How long the rest of a body may take once its first part is there."""
+RETRY_AFTER = b"1"
+
+_STATUS = {
+    Fault.INVALID: 400,
+    Fault.NOT_FOUND: 404,
+    Fault.TIMED_OUT: 408,
+    Fault.TOO_LARGE: 413,
+    Fault.UNSUPPORTED_MEDIA: 415,
+    Fault.INTERNAL: 500,
+    Fault.OVERLOADED: 503,
+    Fault.UNAVAILABLE: 503,
+}
+# curl sends the last one unless told otherwise; what counts is the body.
+_JSON_TYPES = ("", json_codec.CONTENT_TYPE, "application/x-www-form-urlencoded")
+_CLOSE = ((b"connection", b"close"),)
+_JSON = json_codec.CONTENT_TYPE.encode()
+
+
+class _DisconnectedError(Exception):
+    """The client went away before its request was complete: there is nobody to answer."""
+
+
+def _json(status: int, value: dict[str, Any], headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
+    return status, json_codec.encode(value), _JSON, headers
+
+
+def _error(error: RequestError) -> Reply:
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if error.fault in (Fault.OVERLOADED, Fault.UNAVAILABLE):
+        headers = ((b"retry-after", RETRY_AFTER),)
+    elif error.fault in (Fault.TOO_LARGE, Fault.TIMED_OUT):
+        headers = _CLOSE  # the rest of the body is not read
+    return _json(_STATUS[error.fault], {"error": error.message}, headers)
+
+
+class V2Application:
+    """The ASGI application of the main port. ``metrics`` renders ``/metrics``, where it is on this port."""
+
+    def __init__(
+        self, plane: DataPlane, version: str, *, max_body: int, metrics: Callable[[], tuple[bytes, str]] | None
+    ) -> None:
+        self._plane = plane
+        self._version = version
+        self._max_body = max_body
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            return
+        parts = tuple(scope["path"].strip("/").split("/"))
+        try:
+            match parts:
+                case ("v2", "models", model, "infer") | ("v2", "models", model, "versions", _, "infer"):
+                    if scope["method"] != "POST":
+                        reply = _not_allowed(scope, "POST")
+                    else:
+                        await self._infer(scope, receive, send, model, parts[4] if len(parts) == 6 else None)
+                        return
+                case _ if (answer := self._question(parts)) is None:
+                    path = quoted(scope["path"], 200)
+                    reply = _error(RequestError(Fault.NOT_FOUND, f"path {path}: no such path"))
+                case _:
+                    reply = answer() if scope["method"] in ("GET", "HEAD") else _not_allowed(scope, "GET, HEAD")
+        except RequestError as error:
+            reply = _error(error)
+        await _send(send, reply)
+
+    def _question(self, parts: tuple[str, ...]) -> Callable[[], Reply] | None:
+        """What answers a path without a body."""
+        plane = self._plane
+        match parts:
+            case ("v2", "health", "live"):
+                return lambda: _json(200, {"live": True})
+            case ("v2", "health", "ready"):
+                return lambda: _json(200 if plane.ready else 503, {"ready": plane.ready})
+            case ("v2",):
+                return lambda: _json(200, {"name": NAME, "version": self._version, "extensions": []})
+            case ("v2", "models", model):
+                return lambda: self._metadata(model, None)
+            case ("v2", "models", model, "versions", version):
+                return lambda: self._metadata(model, version)
+            case ("v2", "models", model, "ready"):
+                return lambda: self._ready(model, None)
+            case ("v2", "models", model, "versions", version, "ready"):
+                return lambda: self._ready(model, version)
+            case ("metrics",) if self._metrics is not None:
+                text, content_type = self._metrics()
+                return lambda: (200, text, content_type.encode(), ())
+        return None
+
+    def _metadata(self, model: str, version: str | None) -> Reply:
+        served = self._plane.model(model, version)
+        return _json(200, json_codec.model_metadata(model, served.version, PLATFORM, served.signature))
+
+    def _ready(self, model: str, version: str | None) -> Reply:
+        standing = self._plane.standing(model, version)
+        ready = standing.state is State.READY
+        fields = {
+            "name": model,
+            "version": standing.version,
+            "ready": ready,
+            "state": standing.state.value,
+            "digest": standing.digest,
+        }
+        if standing.reason:
+            fields |= {"reason": standing.reason, "error": standing.reason}
+        return _json(200 if ready else 503, fields, () if ready else ((b"retry-after", RETRY_AFTER),))
+
+    async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str | None) -> None:
+        try:
+            body = await self._body(scope, receive)
+            arrived = time.perf_counter_ns()
+            answer = await self._plane.infer(model, version, json_codec.decode_request(body))
+            content = json_codec.encode_response(answer.response)
+        except _DisconnectedError:
+            return
+        except RequestError as error:
+            self._plane.failed(model, error.fault)
+            reply = _error(error)
+        except Exception as error:  # whatever else goes wrong is ours, and the connection lives on
+            # The type alone: a message could quote the request.
+            _log.error("request for %s failed: %s", quoted(model), type(error).__name__)
+            self._plane.failed(model, Fault.INTERNAL)
+            reply = _error(RequestError(Fault.INTERNAL, "internal error"))
+        else:
+            self._plane.answered(answer, (time.perf_counter_ns() - arrived) / 1e9)
+            reply = (200, content, _JSON, ())
+        await _send(send, reply)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body. Raises :class:`RequestError` as soon as it is known to be too large or in a foreign form."""
+        self._check_headers(scope)
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _DisconnectedError
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    return await self._rest(body, receive)
+            except TimeoutError:
+                raise RequestError(Fault.TIMED_OUT, f"body: not complete within {BODY_SECONDS:.0f} s") from None
+        self._check_size(len(body))
+        return body
+
+    async def _rest(self, first: bytes, receive: Receive) -> bytes:
+        parts, size, more = [first], len(first), True
+        while more:
+            self._check_size(size)
+            message = await receive()
+            if message["type"] != "http.request":
+                raise _DisconnectedError
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            more = message.get("more_body", False)
+        self._check_size(size)
+        return b"".join(parts)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_body:
+            raise RequestError(Fault.TOO_LARGE, f"body: {size} bytes or more, expected at most {self._max_body}")
+
+    def _check_headers(self, scope: Scope) -> None:
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                self._check_size(int(value) if value.isdigit() else 0)
+            elif name == b"content-type":
+                kind = value.decode("latin-1").partition(";")[0].strip().lower()
+                if kind not in _JSON_TYPES and not kind.endswith("+json"):
+                    raise RequestError(
+                        Fault.UNSUPPORTED_MEDIA, f"content-type: {quoted(kind)}, expected {json_codec.CONTENT_TYPE}"
+                    )
+            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                encoding = quoted(value.decode("latin-1"))
+                raise RequestError(Fault.UNSUPPORTED_MEDIA, f"content-encoding: {encoding}, expected an unencoded body")
+            elif name == b"inference-header-content-length":
+                raise RequestError(
+                    Fault.UNSUPPORTED_MEDIA, "binary tensor data is not spoken here, expected JSON tensors"
+                )
+
+
+class MetricsApplication:
+    """The ASGI application of a metrics port of its own."""
+
+    def __init__(self, metrics: Callable[[], tuple[bytes, str]]) -> None:
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        del receive
+        if scope["type"] != "http":
+            return
+        if scope["path"].strip("/") != "metrics":
+            reply = _error(RequestError(Fault.NOT_FOUND, f"path {quoted(scope['path'], 200)}: expected /metrics"))
+        elif scope["method"] not in ("GET", "HEAD"):
+            reply = _not_allowed(scope, "GET, HEAD")
+        else:
+            text, content_type = self._metrics()
+            reply = (200, text, content_type.encode(), ())
+        await _send(send, reply)
+
+
+def _not_allowed(scope: Scope, allowed: str) -> Reply:
+    return _json(405, {"error": f"method {scope['method']}: expected {allowed}"}, ((b"allow", allowed.encode()),))
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    status, body, content_type, headers = reply
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

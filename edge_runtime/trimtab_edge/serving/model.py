@@ -1,0 +1,75 @@
+"""A model that answers: its session, what is watched about it, and what it has counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trimtab_edge.serving.pacing import Pacing
+from trimtab_edge.serving.tensors import InferResponse, Tensor
+
+if TYPE_CHECKING:
+    from trimtab_edge.serving.decisions import CohortCounter
+    from trimtab_edge.serving.session import OnnxSession
+    from trimtab_edge.serving.tensors import Array, InferRequest, Signature
+    from trimtab_edge.settings import ModelDescription
+    from trimtab_kernel.identity import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that fits its model: what to feed, what to run, what to send."""
+
+    feeds: dict[str, Array]
+    names: tuple[str, ...]
+    sent: int
+    """The first so many of ``names`` were asked for; one more may be run to be counted."""
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response, its CPU seconds, and its decisions as (cohort, positive, total)."""
+
+    response: InferResponse
+    cpu_seconds: float
+    decisions: list[tuple[str, int, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class ServedModel:
+    """One version, loaded and warm. Requests hold on to it, so it outlives its replacement by as long as they last."""
+
+    name: str
+    version: str
+    digest: Digest
+    session: OnnxSession
+    description: ModelDescription
+    counter: CohortCounter | None
+    pacing: Pacing = field(default_factory=Pacing)
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs and outputs."""
+        return self.session.signature
+
+    def prepare(self, request: InferRequest) -> Prepared:
+        """Hold the request against the signature. Raises :class:`RequestError`."""
+        feeds = self.signature.feeds(request)
+        names = tuple(spec.name for spec in self.signature.chosen_outputs(request.outputs))
+        sent = len(names)
+        if self.counter is not None and self.counter.output not in names:
+            names = (*names, self.counter.output)
+        return Prepared(feeds, names, sent, sum(array.size for array in feeds.values()))
+
+    def run(self, request: InferRequest, prepared: Prepared) -> Answer:
+        """Run and count. Any thread may call it. Raises :class:`RequestError`."""
+        arrays, cpu = self.session.run(prepared.names, prepared.feeds)
+        decisions: list[tuple[str, int, int]] = []
+        if self.counter is not None:
+            decisions = self.counter.count(prepared.feeds, arrays[prepared.names.index(self.counter.output)])
+        outputs = tuple(
+            Tensor(name, self.signature.output(name).datatype, array)  # type: ignore[union-attr] # names come from it
+            for name, array in zip(prepared.names[: prepared.sent], arrays, strict=False)
+        )
+        return Answer(InferResponse(self.name, self.version, request.id, outputs), cpu, decisions)

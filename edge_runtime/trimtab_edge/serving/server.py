@@ -1,0 +1,192 @@
+"""The server process: sockets, event loop, signals, and the order in which things start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from trimtab_edge.serving.connection import BoundedConnection
+from trimtab_edge.serving.dataplane import DataPlane
+from trimtab_edge.serving.http import MetricsApplication, V2Application
+from trimtab_edge.serving.repository import ModelRepository
+from trimtab_edge.telemetry.exposition import CONTENT_TYPE, InferenceCollector, metrics_text, registry_of
+from trimtab_edge.telemetry.inference import InferenceCounts
+from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_log = logging.getLogger("trimtab.serve")
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the command line says. Sizes in bytes, times in seconds; port 0 lets the system choose."""
+
+    directory: Path
+    host: str
+    port: int
+    metrics_port: int | None
+    threads: int
+    queue: int
+    max_body: int
+    drain: float
+    version: str
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: the process ends with 0 after a graceful drain, and drains once."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are taken by :func:`run`."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say when connections are accepted."""
+        await super().startup(sockets=sockets)
+        self.accepting.set()
+
+    def expire(self, now: float) -> None:
+        """Close the connections whose request is overdue."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, BoundedConnection):
+                connection.expire(now)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises :class:`OutsideError` where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OutsideError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _server(application: Callable[..., Any], drain: float) -> _Server:
+    config = uvicorn.Config(
+        application,
+        interface="asgi3",
+        http=BoundedConnection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(drain)),
+    )
+    return _Server(config)
+
+
+def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight and return.
+
+    ``announce`` gets each line of the product. Raises :class:`InputError` (E102) and :class:`OutsideError`.
+    """
+    if not options.directory.is_dir():
+        raise InputError(
+            Problem("E102", "", 0, "--model-repository", quoted(str(options.directory)), "a directory that exists")
+        )
+    # Malformed requests are the clients' business; uvicorn would log a line for each.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(options, announce))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
+    counts = InferenceCounts()
+    registry = registry_of(InferenceCollector(counts))
+
+    def metrics() -> tuple[bytes, str]:
+        return metrics_text(registry), CONTENT_TYPE
+
+    repository = ModelRepository(options.directory, counts)
+    plane = DataPlane(repository, counts, threads=options.threads, queue=options.queue)
+    own_port = options.metrics_port is None
+    application = V2Application(
+        plane, options.version, max_body=options.max_body, metrics=metrics if own_port else None
+    )
+    listeners = [("listening", _listen(options.host, options.port), application)]
+    if options.metrics_port is not None:
+        listeners.append(("metrics", _listen(options.host, options.metrics_port), MetricsApplication(metrics)))  # type: ignore[arg-type]
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    servers = [_server(application, options.drain) for _, _, application in listeners]
+    running = [
+        asyncio.create_task(server.serve(sockets=[listener]))
+        for server, (_, listener, _) in zip(servers, listeners, strict=True)
+    ]
+    chores = [asyncio.create_task(repository.watch()), asyncio.create_task(_sweep(servers))]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        for server, (word, listener, _) in zip(servers, listeners, strict=True):
+            await server.accepting.wait()
+            announce(f"{word} {_url(listener)}")
+        # A chore never ends by itself: if one does, its error ends the process, and the supervisor starts a sound one.
+        await asyncio.wait([stopping, *chores], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        plane.draining = True
+        _log.info("draining: no new connections, %g s for what is in flight", options.drain)
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*running)
+        stopping.cancel()
+        failures = [chore.exception() for chore in chores if chore.done() and not chore.cancelled()]
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, stopping, return_exceptions=True)
+        repository.close()
+        plane.close()
+    for failure in failures:
+        if failure is not None:
+            raise failure
+
+
+async def _sweep(servers: list[_Server]) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(1)
+        for server in servers:
+            server.expire(loop.time())
+
+
+def announce_on_stdout(line: str) -> None:
+    """One line of the product, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,150 @@
+"""onnxruntime, tuned for a small box: one thread, no spinning, nothing logged that could hold a request's content.
+
+By default onnxruntime's worker threads spin between requests; at ten requests a second that alone takes tens of percent
+of a core. With one intra-op thread there is no pool at all, and a request's work is done by the thread that calls
+:meth:`OnnxSession.run`, so that thread's CPU time is the request's.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+
+from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.tensors import NUMPY_TYPES, Array, Signature, TensorSpec
+from trimtab_kernel.problems import InputError, Problem, printable, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PLATFORM = "onnxruntime_onnx"
+PROVIDER = "CPUExecutionProvider"
+_WARM_UP_RUNS = 3
+_FATAL_ONLY = 4
+_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What the first runs on zeros showed: elements fed in, CPU seconds of the fastest run; None where zeros do not fit."""
+
+    elements: int
+    cpu_seconds: float
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # Its error messages quote indices and values of the request; ours name the kind of error only.
+    options.log_severity_level = _FATAL_ONLY
+    return options
+
+
+def _spec(node: onnxruntime.NodeArg) -> TensorSpec | None:
+    datatype = _DATATYPES.get(node.type)
+    if datatype is None:
+        return None
+    shape = tuple(
+        size if isinstance(size, str) or (isinstance(size, int) and size >= 0) else None for size in node.shape
+    )
+    return TensorSpec(node.name, datatype, shape)
+
+
+class OnnxSession:
+    """One loaded model. Any number of threads may run it at once."""
+
+    def __init__(self, content: bytes, file: str) -> None:
+        """Raises :class:`InputError` (E402) where onnxruntime refuses ``content``; ``file`` is for the message."""
+        try:
+            self._session = onnxruntime.InferenceSession(content, sess_options=_options(), providers=[PROVIDER])
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise InputError(_problem(file, error)) from None
+        inputs = []
+        for node in self._session.get_inputs():
+            spec = _spec(node)
+            if spec is None:
+                raise InputError(
+                    Problem(
+                        "E402", file, 0, f"input {quoted(node.name)}", quoted(node.type), "a tensor of a V2 datatype"
+                    )
+                )
+            inputs.append(spec)
+        nodes = self._session.get_outputs()
+        outputs = tuple(spec for node in nodes if (spec := _spec(node)) is not None)
+        if not outputs:
+            raise InputError(Problem("E402", file, 0, "outputs", "no tensor", "at least one tensor of a V2 datatype"))
+        self.signature = Signature(tuple(inputs), outputs)
+        self.left_out = tuple(node.name for node in nodes if _spec(node) is None)
+        """Outputs that are no tensors (sequences, maps): V2 has no form for them, so they are not served."""
+        self._file = file
+
+    def warm_up(self) -> WarmUp | None:
+        """Run on zeros, every size that a request may choose being 1, so that the first request finds everything made.
+
+        Zeros of such a size are no proper input of every model, so an error is one of the model only where at most the
+        first size is open and no text is asked for: then raises :class:`InputError` (E402).
+        """
+        specs = self.signature.inputs
+        feeds = {
+            spec.name: np.full(
+                [size if isinstance(size, int) else 1 for size in spec.shape],
+                "" if spec.datatype == "BYTES" else 0,
+                dtype=NUMPY_TYPES[spec.datatype],
+            )
+            for spec in specs
+        }
+        proper = all(
+            spec.datatype != "BYTES" and all(isinstance(size, int) for size in spec.shape[1:]) for spec in specs
+        )
+        names = [spec.name for spec in self.signature.outputs]
+        fastest = float("inf")
+        try:
+            for _ in range(_WARM_UP_RUNS):
+                started = time.thread_time_ns()
+                self._session.run(names, feeds)
+                fastest = min(fastest, (time.thread_time_ns() - started) / 1e9)
+        except Exception as error:  # onnxruntime's errors share no base class
+            if proper:
+                raise InputError(_problem(self._file, error)) from None
+            return None
+        return WarmUp(sum(array.size for array in feeds.values()), fastest)
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> tuple[list[Array], float]:
+        """The outputs in the order of ``names``, and the CPU seconds of this thread. Raises :class:`RequestError`."""
+        started = time.thread_time_ns()
+        try:
+            arrays = self._session.run(names, feeds)
+        except InvalidArgument as error:
+            raise RequestError(Fault.INVALID, f"the model refused the input: {printable(str(error), 300)}") from None
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise RequestError(Fault.INTERNAL, f"the model failed on this request ({type(error).__name__})") from None
+        return arrays, (time.thread_time_ns() - started) / 1e9
+
+
+def _problem(file: str, error: Exception) -> Problem:
+    return Problem(
+        "E402", file, 0, "", quoted(printable(str(error), 300), 300), "an ONNX model that this onnxruntime runs"
+    )

@@ -1,0 +1,157 @@
+"""What a model repository holds, as the server sees it: which version of each model is to answer, and from which files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from trimtab_edge import layout
+from trimtab_edge.settings import ModelDescription, read_description
+from trimtab_kernel.identity import Digest, IdentityError, Version, parse_name
+from trimtab_kernel.problems import InputError, Problem, quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Stamp: TypeAlias = "tuple[int, int, int] | None"
+"""Inode, modification time in nanoseconds and size: enough to see that a file was replaced."""
+MAX_MODEL_BYTES = 4 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was seen of one model. Equal sightings mean that nothing changed.
+
+    ``problem`` says why there is no telling which version is to answer; then the other fields mean nothing.
+    """
+
+    version: str
+    digest: Digest | None
+    directory: str
+    stamps: tuple[Stamp, ...]
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The verified content of one version."""
+
+    content: bytes
+    digest: Digest
+    description: ModelDescription
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def models(directory: Path) -> list[str]:
+    """The names of all models there. Raises OSError where the directory cannot be read."""
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                parse_name(entry.name)
+            except IdentityError:
+                continue
+            if entry.is_dir():
+                found.append(entry.name)
+    return sorted(found)
+
+
+def look(directory: Path, model: str) -> Sighting | None:
+    """Which version of ``model`` is to answer; None where there is nothing to serve (no version, or no ONNX file).
+
+    ``active.json`` decides; where it is absent, the newest version in SemVer order that has an ONNX file.
+    """
+    home = directory / model
+    active_file = home / layout.ACTIVE_FILE
+    active_stamp = _stamp(active_file)
+    if active_stamp is None:
+        return _newest(directory, model)
+    place = f"{model}/{layout.ACTIVE_FILE}"
+    try:
+        active = layout.parse_active(read_limited(active_file, layout.MAX_ACTIVE_BYTES), place)
+    except InputError as error:
+        return Sighting("", None, "", (active_stamp,), error.problems[0])
+    except OSError as error:
+        return Sighting("", None, "", (active_stamp,), Problem("E405", place, 0, "", quoted(error.strerror or "")))
+    folder = active.version
+    if active.digest is not None:
+        by_digest = f"{layout.BY_DIGEST}/{active.digest.hex}"
+        if (home / by_digest).is_dir():
+            folder = by_digest
+    if (home / folder / layout.OPAQUE_FILE).exists() and not (home / folder / layout.MODEL_FILE).exists():
+        return None
+    return _sighting(directory, model, active.version, active.digest, folder, active_stamp)
+
+
+def _newest(directory: Path, model: str) -> Sighting | None:
+    found: list[Version] = []
+    with os.scandir(directory / model) as entries:
+        for entry in entries:
+            try:
+                version = Version.parse(entry.name)
+            except IdentityError:
+                continue
+            if (directory / model / entry.name / layout.MODEL_FILE).is_file():
+                found.append(version)
+    if not found:
+        return None
+    newest = str(max(found))
+    return _sighting(directory, model, newest, None, newest, None)
+
+
+def _sighting(
+    directory: Path, model: str, version: str, digest: Digest | None, folder: str, active_stamp: Stamp
+) -> Sighting:
+    place = directory / model / folder
+    stamps = (active_stamp, _stamp(place / layout.MODEL_FILE), _stamp(place / layout.DESCRIPTION_FILE))
+    return Sighting(version, digest, f"{model}/{folder}", stamps)
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; one byte more is read, so that the caller can tell.
+
+    Raises OSError, also for what is no regular file: a pipe would block for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path.name} is not a regular file")
+        return file.read(limit + 1)
+
+
+def read_description_beside(directory: Path, sighting: Sighting) -> ModelDescription:
+    """The model's ``model.yaml``, or an empty one where there is none. Raises :class:`InputError` and OSError."""
+    path = directory / sighting.directory / layout.DESCRIPTION_FILE
+    try:
+        return read_description(read_limited(path, 64 * 1024), f"{sighting.directory}/{layout.DESCRIPTION_FILE}")
+    except FileNotFoundError:
+        return ModelDescription()
+
+
+def read_files(directory: Path, sighting: Sighting) -> Files:
+    """Read and verify what was seen. What is hashed is what is loaded: the file is read once.
+
+    Raises :class:`InputError` (E401, E402, E404, E406) and OSError.
+    """
+    place = f"{sighting.directory}/{layout.MODEL_FILE}"
+    try:
+        content = read_limited(directory / sighting.directory / layout.MODEL_FILE, MAX_MODEL_BYTES)
+    except FileNotFoundError:
+        raise InputError(Problem("E406", place, 0, "", "no file", f"version {sighting.version}")) from None
+    if len(content) > MAX_MODEL_BYTES:
+        raise InputError(Problem("E402", place, 0, "", "a larger file", f"at most {MAX_MODEL_BYTES} bytes"))
+    digest = Digest.of(content)
+    description = read_description_beside(directory, sighting)
+    expected = sighting.digest or description.digest
+    if expected is not None and digest != expected:
+        raise InputError(Problem("E404", place, 0, "", str(digest), str(expected)))
+    return Files(content, digest, description)
