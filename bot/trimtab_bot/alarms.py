@@ -49,9 +49,9 @@ class AlarmRule:
     horizon: float = 86400.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a chance outside (0, 0.5) or a horizon that is not positive."""
-        if not 0 < self.false_alarms < 0.5 or not self.horizon > 0:
-            raise ValueError(f"expected a chance between 0 and 0.5 and a positive horizon, got {self}")
+        """Raises ValueError outside these bounds, beyond which double precision would not keep the promise."""
+        if not 1e-7 <= self.false_alarms < 0.5 or not 0 < self.horizon <= 366 * 86400:
+            raise ValueError(f"expected a chance from 1e-7 to below 0.5 and a horizon of at most 366 days, got {self}")
 
     def z(self, window: Window) -> float:
         """How many standard errors the figure must lie beyond the limit: 4.46 for windows of 5 minutes within a day."""

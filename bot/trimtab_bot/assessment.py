@@ -16,12 +16,13 @@ is too small.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_bot.alarms import AlarmRule
 from trimtab_bot.findings import Concern, Finding
-from trimtab_bot.watch import CoreHour, WatchTarget
+from trimtab_bot.watch import CoreHour, WatchTarget, watch_targets
 from trimtab_kernel import vocabulary
 from trimtab_kernel.freshness import Absent, Fresh, Stale
 from trimtab_kernel.identity import IdentityError, Version
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from trimtab_bot.metrics.interface import MetricsSource
     from trimtab_kernel.freshness import Freshness
     from trimtab_kernel.rules import Reading, Rule, Sample, Window
+
+__all__ = ["assess", "watch_targets"]
 
 MAX_VERSIONS = 50
 """Versions of one model that are judged in one look, those with the most inferences first: labels come from devices."""
@@ -71,8 +74,15 @@ def assess(
             samples = {wish: tuple(seen[wish].get(version, ())) for wish in seen}
             warnings = _warnings(asked, target, version)
             look = _Look(target, version, samples, warnings, left_out, window, now, rule)
-            findings.append(_fairness(look) if target.concern is Concern.FAIRNESS else _cost(look))
+            findings.append(_judge_look(look))
     return tuple(sorted(findings, key=lambda finding: finding.subject))
+
+
+def _judge_look(look: _Look) -> Finding:
+    if not look.target.problem and not 0 < look.target.confidence < 1:
+        target = dataclasses.replace(look.target, problem="the policy's confidence is not between 0 and 1")
+        look = dataclasses.replace(look, target=target)
+    return _fairness(look) if look.target.concern is Concern.FAIRNESS else _cost(look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +177,11 @@ def _fairness(look: _Look) -> Finding:
     # Where too few cohorts reach the minimum, what has to grow is the second largest one.
     sizes = sorted((int(count.n) for count in compared.values()), reverse=True)
     n = sizes[-1] if enough else (sizes[1] if len(sizes) > 1 else 0)
-    shown_confidence, alarm_confidence = look.confidences()
-    shown = disparate_impact(compared, shown_confidence)
-    alarm = disparate_impact(compared, alarm_confidence)
+    shown = alarm = None
+    if not target.problem:
+        shown_confidence, alarm_confidence = look.confidences()
+        shown = disparate_impact(compared, shown_confidence)
+        alarm = disparate_impact(compared, alarm_confidence)
     missing = sorted(set(counts) - set(judged)) if enough else []
 
     details = [(f"cohort {printable(name, 80)}", _rate_text(count)) for name, count in sorted(counts.items())]
@@ -263,9 +275,9 @@ def _cost(look: _Look) -> Finding:
         details.append(
             (label, f"{count:.0f} inferences, {each}, {float(price.value):.6g} {price.currency} per core-hour")
         )
-    shown_confidence, alarm_confidence = look.confidences()
     shown = alarm = None
-    if not why_not:
+    if not why_not and not target.problem:
+        shown_confidence, alarm_confidence = look.confidences()
         shown = _times(mean_of_sums(total, total_squares, n, shown_confidence))
         alarm = _times(mean_of_sums(total, total_squares, n, alarm_confidence))
         details.append(
