@@ -114,6 +114,12 @@ CODES: tuple[Code, ...] = (
         "Only plain files inside the fleet folder are read: a link that leaves it, a device or a pipe could bring in anything.",
         "Replace it by a plain file inside the folder, or correct its permissions.",
     ),
+    Code(
+        "F119",
+        "unknown name on the command line",
+        "Codes and kinds are fixed names, so a name that is not among them has no answer.",
+        "Take the name from the message that was shown, or from --list.",
+    ),
     # ---- F12: fields of one object that contradict each other
     Code(
         "F120",

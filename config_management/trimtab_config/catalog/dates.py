@@ -1,0 +1,82 @@
+"""What a date makes wrong. Rendering knows no date; this is for validation, the pull-request check and the bot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trimtab_config.spec.kinds import (
+    AIAlignmentPolicySpec,
+    Document,
+    EdgeAIDeploymentSpec,
+    HoldSpec,
+    Level,
+    PriceBookSpec,
+)
+from trimtab_kernel.problems import Problem, sort_problems
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterable
+
+    from trimtab_config.catalog.index import Catalog
+
+
+def date_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem, ...]:
+    """Holds past their date, prices out of theirs, models older than their policy allows, all on the day ``as_of``."""
+    problems = [*_holds(catalog, as_of), *_price_books(catalog, as_of)]
+    for deployment in catalog.deployments.values():
+        problems += _ages(catalog, deployment, as_of)
+    return sort_problems(problems)
+
+
+def _at(code: str, document: Document, path: str, got: str, expected: str, hint: str = "") -> Problem:
+    return Problem(code, document.origin.file, document.origin.line_of(path), path, got, expected, hint)
+
+
+def _holds(catalog: Catalog, as_of: datetime.date) -> Iterable[Problem]:
+    for document in catalog.holds.values():
+        hold: HoldSpec = document.spec
+        if hold.until < as_of:
+            hint = f"it still keeps {hold.model} out; {hold.owner} put it there: {hold.reason}"
+            yield _at("F601", document, "spec.until", f"a Hold until {hold.until}", f"{as_of} or later", hint)
+
+
+def _price_books(catalog: Catalog, as_of: datetime.date) -> Iterable[Problem]:
+    """Only books that estimates use are judged: of those that price a region, the newest. Older ones are history."""
+    newest: dict[str, Document] = {}
+    for book in catalog.price_books.values():
+        for region in book.spec.regions:
+            known = newest.get(region)
+            if known is None or book.spec.valid_from > known.spec.valid_from:
+                newest[region] = book
+    for book in {id(book): book for book in newest.values()}.values():
+        spec: PriceBookSpec = book.spec
+        if as_of > spec.valid_until:
+            yield _at("F602", book, "spec.validUntil", f"prices until {spec.valid_until}", f"prices of {as_of}")
+        elif as_of < spec.valid_from:
+            yield _at("F602", book, "spec.validFrom", f"prices from {spec.valid_from} on", f"prices of {as_of}")
+
+
+def _ages(catalog: Catalog, deployment: Document, as_of: datetime.date) -> Iterable[Problem]:
+    spec: EdgeAIDeploymentSpec = deployment.spec
+    policy = catalog.alignment_policies.get(spec.ai_alignment_policy_ref or "")
+    model = catalog.models.get(spec.model_ref.name)
+    if policy is None or model is None:
+        return
+    limits: AIAlignmentPolicySpec = policy.spec
+    if limits.maximum_model_age is None or limits.level is not Level.DENY:
+        return
+    named = [("spec.modelRef.version", spec.model_ref.version)]
+    if spec.rollout.stable:
+        named.append(("spec.rollout.stable.version", spec.rollout.stable.version))
+    released = {version.version: version.released for version in model.spec.versions}
+    for path, version in named:
+        if version not in released:
+            continue
+        day = released[version]
+        expected = f"released at most {limits.maximum_model_age.days} days before {as_of} ({policy.metadata.name})"
+        if day is None:
+            yield _at("F603", deployment, path, f"{model.metadata.name} {version} without a release date", expected)
+        elif as_of - day > limits.maximum_model_age:
+            got = f"{model.metadata.name} {version}, released {day}"
+            yield _at("F603", deployment, path, got, expected)

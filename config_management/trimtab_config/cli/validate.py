@@ -1,0 +1,113 @@
+"""``trimtab validate``: everything that is wrong with a fleet, in one run."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab_kernel.commandline import Command, print_json, print_problems
+from trimtab_kernel.problems import ExitCode, Problem, sort_problems
+
+if TYPE_CHECKING:
+    import argparse
+
+    from trimtab_config.catalog import Catalog
+    from trimtab_config.cli.fleet import Fleet
+
+
+def _date(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        import argparse
+
+        raise argparse.ArgumentTypeError(f'expected a date such as "2026-12-31", got "{text}"') from None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("path", type=Path, metavar="PATH", help="a fleet folder, or one file (references not judged)")
+    parser.add_argument(
+        "--as-of", type=_date, metavar="DATE", help="judge dates (Holds, prices, model age) as of this day, not today"
+    )
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="for people, or for machines")
+
+
+def run(arguments: argparse.Namespace) -> ExitCode:
+    """Read, refer, plan, price and date; print every problem."""
+    from trimtab_config.cli.fleet import read_fleet
+
+    as_of: datetime.date = arguments.as_of or datetime.datetime.now(datetime.UTC).astimezone().date()
+    fleet = read_fleet(arguments.path)
+    problems = fleet_problems(fleet, as_of)
+    if arguments.output == "json":
+        print_json(report(fleet, problems, as_of))
+    elif problems:
+        print_problems(problems)
+    else:
+        print(f"valid: {summary(fleet)}", file=sys.stderr)
+    return ExitCode.PROBLEMS if problems else ExitCode.DONE
+
+
+def fleet_problems(fleet: Fleet, as_of: datetime.date) -> tuple[Problem, ...]:
+    """All problems of a fleet. What rests on something that could not be read is not judged: it would only be noise."""
+    from trimtab_config.catalog.dates import date_problems
+
+    problems = [*fleet.problems, *date_problems(fleet.catalog, as_of)]
+    if fleet.is_folder and not fleet.problems:
+        problems += _compile_problems(fleet.catalog)
+    return sort_problems(problems)
+
+
+def _compile_problems(catalog: Catalog) -> tuple[Problem, ...]:
+    """What would keep a group from being rendered, and what is asked for but held."""
+    from rich.console import Console
+
+    from trimtab_config.render import bundle
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return bundle.fleet_problems(catalog)
+    with console.status(f"compiling {len(catalog.groups)} device groups"):
+        return bundle.fleet_problems(catalog)
+
+
+def summary(fleet: Fleet) -> str:
+    """One line: how much was read, and how much belongs to others."""
+    kinds = Counter(document.kind for document in fleet.read.documents)
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    skipped = len(fleet.read.skipped)
+    more = f"; {skipped} document{'s' if skipped != 1 else ''} of other kinds skipped" if skipped else ""
+    return f"{counted} in {fleet.files} file{'s' if fleet.files != 1 else ''}{more}"
+
+
+def report(fleet: Fleet, problems: tuple[Problem, ...], as_of: datetime.date) -> dict[str, object]:
+    """The outcome for machines."""
+    return {
+        "asOf": as_of.isoformat(),
+        "files": fleet.files,
+        "objects": dict(Counter(document.kind for document in fleet.read.documents)),
+        "problems": [problem.as_dict() for problem in problems],
+        "referencesJudged": fleet.is_folder,
+        "skipped": [
+            {"apiVersion": skipped.api_version, "file": skipped.file, "kind": skipped.kind, "line": skipped.line}
+            for skipped in fleet.read.skipped
+        ],
+        "valid": not problems,
+    }
+
+
+COMMAND = Command(
+    name="validate",
+    summary="Check a fleet: every problem with file, line, field, what was got and what was expected.",
+    examples=(
+        "trimtab validate examples/fleet",
+        "trimtab validate examples/fleet --as-of 2027-03-31",
+        "trimtab validate deployment.yaml --output json",
+    ),
+    configure=configure,
+    run=run,
+)
