@@ -9,12 +9,12 @@ from functools import total_ordering
 
 _HEX = frozenset("0123456789abcdef")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
-_SEMVER = re.compile(
+SEMVER_PATTERN = (
     r"(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})"
     r"(?:-((?:0|[1-9][0-9]{0,17}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9][0-9]{0,17}|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*))?"
-    r"(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?",
-    re.ASCII,
+    r"(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
 )
+_SEMVER = re.compile(SEMVER_PATTERN, re.ASCII)
 SHA256_HEX_LENGTH = 64
 MAX_NAME = 253
 MAX_LABEL = 63
@@ -76,7 +76,9 @@ def parse_name(text: str, limit: int = MAX_NAME) -> str:
 def parse_label_name(text: str) -> str:
     """An RFC 1123 label (a namespace, a group): at most 63 characters, no dots. Raises :class:`IdentityError`."""
     if len(text) > MAX_LABEL or not _LABEL.fullmatch(text):
-        raise IdentityError('expected at most 63 lower case letters, digits and "-" (RFC 1123), such as "camera-emea-1"')
+        raise IdentityError(
+            'expected at most 63 lower case letters, digits and "-" (RFC 1123), such as "camera-emea-1"'
+        )
     return text
 
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
 from trimtab_kernel.eligibility import parse_os_version
-from trimtab_kernel.identity import Digest, Version, parse_label_name, parse_name
+from trimtab_kernel.identity import SEMVER_PATTERN, Digest, Version, parse_label_name, parse_name
 from trimtab_kernel.money import parse_currency, parse_decimal
 from trimtab_kernel.quantity import Quantity
 from trimtab_kernel.vocabulary import TAGS
@@ -120,7 +120,8 @@ def _duration(text: str) -> datetime.timedelta:
     return datetime.timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
-_URI = re.compile(r"(s3|gs|https?|oci|file)://[^\s\x00-\x1f\x7f]{1,2000}", re.ASCII)
+_URI_PATTERN = "(s3|gs|https?|oci|file)://[!-~]{1,2000}"
+_URI = re.compile(_URI_PATTERN)
 
 
 def _uri(text: str) -> str:
@@ -282,7 +283,7 @@ VERSION = Scalar(
     _version_text,
     'a semantic version in quotes such as "2.1.0"',
     Accepts.TEXT,
-    _string(maxLength=128, pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)([-+][-+.0-9A-Za-z]+)?$"),
+    _string(maxLength=128, pattern=f"^{SEMVER_PATTERN}$"),
 )
 OS_VERSION = Scalar(
     "OS version",
@@ -298,7 +299,7 @@ _QUANTITY_SCHEMA = {
     "anyOf": [
         _string(
             maxLength=64,
-            pattern=r"^\+?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?$",
+            pattern=r"^(\+?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})|-0+(\.0*)?|-\.0+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,3})?$",
         ),
         {"type": "number", "minimum": 0},
     ]
@@ -376,7 +377,7 @@ URI = Scalar(
     _uri,
     'a URI such as "s3://bucket/model.onnx"',
     Accepts.TEXT,
-    _string(pattern=r"^(s3|gs|https?|oci|file)://[^\s\u0000-\u001f\u007f]{1,2000}$"),
+    _string(pattern=f"^{_URI_PATTERN}$"),
 )
 
 NameField = Annotated[str, NAME]
