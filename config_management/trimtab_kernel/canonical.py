@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 from trimtab_kernel.identity import Digest
 
-Json: TypeAlias = "None | bool | int | str | Sequence[Json] | Mapping[str, Json]"
-_MAX_SAFE = 2**53 - 1  # larger integers lose digits in readers that hold numbers as IEEE 754 doubles (RFC 8785 §3.2.2.3)
+Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
+# Larger integers lose digits in readers that hold numbers as IEEE 754 doubles (RFC 8785 §3.2.2.3).
+_MAX_SAFE = 2**53 - 1
 _MAX_DEPTH = 64
 
 
@@ -48,7 +49,7 @@ def _check(value: object, place: str, depth: int) -> None:
             if not isinstance(key, str):
                 raise CanonicalError(f"{place}: key {key!r} is not a string")
             _check_text(key, place)
-            if any(ord(character) > 0xFFFF for character in key):  # noqa: PLR2004 - see the module docstring
+            if any(ord(character) > 0xFFFF for character in key):
                 raise CanonicalError(f"{place}: key outside the Basic Multilingual Plane")
             _check(item, f"{place}.{key}", depth + 1)
     elif isinstance(value, (list, tuple)):

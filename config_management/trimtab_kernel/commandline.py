@@ -70,7 +70,6 @@ def run_command(arguments: argparse.Namespace) -> ExitCode:
     try:
         code = run(arguments)
         sys.stdout.flush()
-        return code
     except InputError as error:
         print_problems(error.problems)
         return error.exit_code
@@ -82,7 +81,8 @@ def run_command(arguments: argparse.Namespace) -> ExitCode:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
     except KeyboardInterrupt:
-        return ExitCode(ExitCode.OUTSIDE)
+        return ExitCode.OUTSIDE
+    return code
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

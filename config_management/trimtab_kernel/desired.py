@@ -26,6 +26,7 @@ MAX_BYTES = 1024 * 1024  # a ConfigMap holds no more (Kubernetes: total data <= 
 MAX_MODELS = 1000
 KIND = "DesiredDocument"
 _T = TypeVar("_T")
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")  # no file name, label or UTF-8 text holds these
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 
 
@@ -211,9 +212,16 @@ def parse_desired(content: bytes, file: str = vocabulary.DESIRED_FILE) -> Desire
     if len(content) > MAX_BYTES:
         raise InputError(Problem("E201", file, 0, "", f"{len(content)} bytes", f"at most {MAX_BYTES} bytes"))
     try:
-        data = json.loads(content.decode("utf-8"), parse_float=_refuse_number, parse_constant=_refuse_number)
+        data = json.loads(
+            content.decode("utf-8"),
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+            object_pairs_hook=_each_key_once,
+        )
     except (ValueError, RecursionError) as error:
-        raise InputError(Problem("E202", file, 0, "", quoted(str(error)), "a JSON object in UTF-8 without floats")) from None
+        raise InputError(
+            Problem("E202", file, 0, "", quoted(str(error)), "a JSON object in UTF-8 without floats")
+        ) from None
     reader = _Reader(file)
     return reader.document(data)
 
@@ -221,6 +229,14 @@ def parse_desired(content: bytes, file: str = vocabulary.DESIRED_FILE) -> Desire
 def parse_alignment(value: object, file: str, place: str = "alignment") -> Alignment:
     """Read an alignment from plain JSON values. Raises :class:`InputError` (E203) that names ``file`` and the field."""
     return _Reader(file).alignment(value, place)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Readers disagree on which of two equal keys wins: what was signed off could be another document than what runs.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
 
 
 def _refuse_number(text: str) -> float:
@@ -236,12 +252,18 @@ class _Reader:
     def fail(self, place: str, got: object, expected: str) -> InputError:
         return InputError(Problem("E203", self.file, 0, place, quoted(got), expected))
 
-    def obj(self, value: object, place: str, required: frozenset[str], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
+    def obj(
+        self, value: object, place: str, required: frozenset[str], optional: frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.fail(place, type(value).__name__, "an object")
         for key in value:
             if key not in required and key not in optional:
-                raise self.fail(f"{place}.{key}" if place else str(key), "an unknown field", f"one of {', '.join(sorted(required | optional))}")
+                raise self.fail(
+                    f"{place}.{key}" if place else str(key),
+                    "an unknown field",
+                    f"one of {', '.join(sorted(required | optional))}",
+                )
         for key in sorted(required - value.keys()):
             raise self.fail(f"{place}.{key}" if place else key, "nothing", "a value")
         return value
@@ -249,6 +271,8 @@ class _Reader:
     def text(self, value: object, place: str, limit: int = 2048) -> str:
         if not isinstance(value, str) or len(value) > limit:
             raise self.fail(place, value, f"a string of at most {limit} characters")
+        if _UNWRITABLE.search(value):
+            raise self.fail(place, value, "a string without NUL and lone surrogates")
         return value
 
     def integer(self, value: object, place: str, low: int, high: int) -> int:
@@ -323,17 +347,19 @@ class _Reader:
         return value
 
     def mapping(self, value: object, place: str, item: Callable[[object, str], _T]) -> Mapping[str, _T]:
-        if not isinstance(value, dict) or len(value) > 100:  # noqa: PLR2004 - far above any real number of tags
+        if not isinstance(value, dict) or len(value) > 100:
             raise self.fail(place, type(value).__name__, "an object of at most 100 entries")
-        return {key: item(entry, f"{place}.{key}") for key, entry in value.items()}
+        return {self.text(key, place, 256): item(entry, f"{place}.{key}") for key, entry in value.items()}
 
     def percent(self, value: object, place: str) -> Fraction:
         text = self.text(value, place, 64)
         try:
-            percent = Fraction(text) if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20}|/[0-9]{1,20})?", text, re.ASCII) else None
+            percent = (
+                Fraction(text) if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20}|/[0-9]{1,20})?", text, re.ASCII) else None
+            )
         except ZeroDivisionError:
             percent = None
-        if percent is None or not 0 <= percent <= 100:  # noqa: PLR2004 - a percentage
+        if percent is None or not 0 <= percent <= 100:
             raise self.fail(place, text, "a percentage from 0 to 100")
         return percent
 
@@ -356,12 +382,14 @@ class _Reader:
         attribute = self.obj(data["attribute"], f"{place}.attribute", frozenset({"input", "column", "cohorts"}))
         outcome = self.obj(data["outcome"], f"{place}.outcome", frozenset({"output", "positive"}))
         cohorts = attribute["cohorts"]
-        if not isinstance(cohorts, dict) or not 2 <= len(cohorts) <= 16:  # noqa: PLR2004 - a comparison needs two; series are budgeted
+        if not isinstance(cohorts, dict) or not 2 <= len(cohorts) <= 16:
             raise self.fail(f"{place}.attribute.cohorts", type(cohorts).__name__, "an object of 2 to 16 cohorts")
         return Alignment(
             attribute_input=self.text(attribute["input"], f"{place}.attribute.input", 256),
             attribute_column=self.integer(attribute["column"], f"{place}.attribute.column", 0, 2**31 - 1),
-            cohorts=tuple(self.cohort(name, cohorts[name], f"{place}.attribute.cohorts.{name}") for name in sorted(cohorts)),
+            cohorts=tuple(
+                self.cohort(name, cohorts[name], f"{place}.attribute.cohorts.{name}") for name in sorted(cohorts)
+            ),
             outcome_output=self.text(outcome["output"], f"{place}.outcome.output", 256),
             positive=self.decimal(outcome["positive"], f"{place}.outcome.positive"),
         )
@@ -375,7 +403,10 @@ class _Reader:
 
     def conditions(self, value: object, place: str) -> Conditions:
         data = self.obj(
-            value, place, frozenset(), frozenset({"minBattery", "network", "minMemoryMB", "minOSVersion", "minAPILevel"})
+            value,
+            place,
+            frozenset(),
+            frozenset({"minBattery", "network", "minMemoryMB", "minOSVersion", "minAPILevel"}),
         )
 
         def number(key: str, high: int) -> int | None:
@@ -388,6 +419,8 @@ class _Reader:
             min_battery=number("minBattery", 100),
             network=network,
             min_memory_mb=number("minMemoryMB", 2**31 - 1),
-            min_os_version=self.text(data["minOSVersion"], f"{place}.minOSVersion", 64) if "minOSVersion" in data else None,
+            min_os_version=self.text(data["minOSVersion"], f"{place}.minOSVersion", 64)
+            if "minOSVersion" in data
+            else None,
             min_api_level=number("minAPILevel", 10_000),
         )

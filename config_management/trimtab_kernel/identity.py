@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import total_ordering
 
 _HEX = frozenset("0123456789abcdef")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
@@ -82,10 +81,12 @@ def parse_label_name(text: str) -> str:
     return text
 
 
-@total_ordering
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version after SemVer 2.0.0 (semver.org), ordered by its precedence rules (§11); build metadata is ignored there."""
+    """A version after SemVer 2.0.0 (semver.org), ordered by its precedence rules (§11).
+
+    Build metadata counts in equality and not in order: of two versions that differ in it alone, each is ``<=`` the other.
+    """
 
     major: int
     minor: int
@@ -108,8 +109,20 @@ class Version:
         return (self.major, self.minor, self.patch, not self.pre, pre)
 
     def __lt__(self, other: Version) -> bool:
-        """Order of precedence."""
+        """Lower precedence."""
         return self._key() < other._key()
+
+    def __le__(self, other: Version) -> bool:
+        """Lower or equal precedence."""
+        return self._key() <= other._key()
+
+    def __gt__(self, other: Version) -> bool:
+        """Higher precedence."""
+        return self._key() > other._key()
+
+    def __ge__(self, other: Version) -> bool:
+        """Higher or equal precedence."""
+        return self._key() >= other._key()
 
     def __str__(self) -> str:
         """The version as it was written."""

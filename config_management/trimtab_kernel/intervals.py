@@ -30,11 +30,15 @@ def z_of(confidence: float) -> float:
 
 
 def proportion(positives: float, n: float, confidence: float = 0.95) -> Interval | None:
-    """Wilson score interval of a rate (E. B. Wilson, JASA 22, 1927). None where ``n`` is 0."""
-    if n <= 0:
+    """Wilson score interval of a rate (E. B. Wilson, JASA 22, 1927). None where ``n`` is 0 or no number.
+
+    Counts that come from extrapolated counters may be fractional, and the positives a little more than all: they count
+    as all of them.
+    """
+    if not 0 < n < math.inf or math.isnan(positives):
         return None
     z = z_of(confidence)
-    rate = positives / n
+    rate = min(max(positives, 0.0), n) / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return Interval(rate, max(0.0, centre - half), min(1.0, centre + half), round(n), confidence)
@@ -67,8 +71,12 @@ def disparate_impact(counts: Mapping[str, CohortCount], confidence: float = 0.95
     with the highest-rate cohort (Bonferroni), since the lowest one is chosen after looking. None where fewer than two
     cohorts have a decision, or where no decision is positive (a ratio of nothing says nothing).
     """
-    seen = {name: count for name, count in counts.items() if count.n > 0}
-    if len(seen) < 2 or not any(count.positives > 0 for count in seen.values()):  # noqa: PLR2004 - a ratio needs two
+    seen = {
+        name: CohortCount(count.n, min(max(count.positives, 0.0), count.n))
+        for name, count in counts.items()
+        if 0 < count.n < math.inf and not math.isnan(count.positives)
+    }
+    if len(seen) < 2 or not any(count.positives > 0 for count in seen.values()):
         return None
     ordered = sorted(seen, key=lambda name: (seen[name].positives / seen[name].n, name))
     lowest, highest = ordered[0], ordered[-1]
@@ -94,10 +102,10 @@ def disparate_impact(counts: Mapping[str, CohortCount], confidence: float = 0.95
 def mean_of_sums(total: float, squares: float, n: float, confidence: float = 0.95) -> Interval | None:
     """Interval of a mean from the sum and the sum of squares of ``n`` observations (central limit theorem).
 
-    None where ``n`` < 2. Counts that come from rates may be fractional. Rounding can make the variance slightly
+    None where ``n`` < 2 or something is no number. Counts that come from rates may be fractional. Rounding can make the variance slightly
     negative; it is then 0.
     """
-    if n < 2:  # noqa: PLR2004 - a variance needs two
+    if not 2 <= n < math.inf or not math.isfinite(total) or not math.isfinite(squares):
         return None
     mean = total / n
     variance = max(0.0, (squares - n * mean * mean) / (n - 1))

@@ -84,13 +84,20 @@ class Problem:
         }
 
 
-# Control characters, and the bidirectional and zero-width ones that can make a terminal or a page show other text.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+# Control characters, and the bidirectional, zero-width and tag ones that can make a terminal or a page show other text.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    point = ord(match.group())
+    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"
 
 
 def printable(text: str, limit: int = 2000) -> str:
-    """``text`` on one line, safe to show: control, bidirectional and surrogate characters as ``\\uXXXX``, cut at ``limit``."""
-    shown = _UNPRINTABLE.sub(lambda m: f"\\u{ord(m.group()):04x}", text)
+    r"""``text`` on one line, safe to show: control, bidirectional and surrogate characters as ``\uXXXX``, cut at ``limit``."""
+    shown = _UNPRINTABLE.sub(_escaped, text)
     return shown if len(shown) <= limit else f"{shown[:limit]}..."
 
 

@@ -24,7 +24,10 @@ _DECIMAL = {
     "P": Fraction(10**15),
     "E": Fraction(10**18),
 }
-_PATTERN = re.compile(r"(?P<sign>[+-]?)(?P<whole>[0-9]{0,40})(?:\.(?P<part>[0-9]{0,40}))?(?P<suffix>[A-Za-z]{0,2}|[eE][+-]?[0-9]{1,3})", re.ASCII)
+_PATTERN = re.compile(
+    r"(?P<sign>[+-]?)(?P<whole>[0-9]{0,40})(?:\.(?P<part>[0-9]{0,40}))?(?P<suffix>[A-Za-z]{0,2}|[eE][+-]?[0-9]{1,3})",
+    re.ASCII,
+)
 _LARGEST = Fraction(2**63 - 1)
 EXPECTED = 'a quantity such as "500m", "0.5" or "1Gi"'
 
@@ -47,7 +50,7 @@ class Quantity:
         """Read ``text``. Raises :class:`QuantityError` for anything that is not exact, finite and >= 0."""
         if isinstance(text, bool) or not isinstance(text, (str, int)):
             raise QuantityError(f"expected {EXPECTED}")
-        match = _PATTERN.fullmatch(str(text)) if len(str(text)) <= 64 else None  # noqa: PLR2004 - longer is no number a person wrote
+        match = _PATTERN.fullmatch(str(text)) if len(str(text)) <= 64 else None
         if match is None:
             raise QuantityError(f"expected {EXPECTED}")
         whole, part, suffix = match["whole"], match["part"] or "", match["suffix"]
@@ -60,7 +63,7 @@ class Quantity:
             number *= _DECIMAL[suffix]
         elif suffix[:1] in {"e", "E"} and len(suffix) > 1:
             exponent = int(suffix[1:])
-            if abs(exponent) > 30:  # noqa: PLR2004 - beyond any quantity that Kubernetes can hold
+            if abs(exponent) > 30:
                 raise QuantityError(f"expected {EXPECTED}, at most 2^63-1")
             number *= Fraction(10) ** exponent
         else:

@@ -62,10 +62,16 @@ LABEL_DEVICE_GROUP = "device_group"
 LABEL_DEVICE = "device"
 
 INFERENCE_REQUESTS = Metric(
-    "trimtab_inference_requests_total", MetricType.COUNTER, "Inference requests answered with a result.", ("model", "version")
+    "trimtab_inference_requests_total",
+    MetricType.COUNTER,
+    "Inference requests answered with a result.",
+    ("model", "version"),
 )
 INFERENCE_FAILURES = Metric(
-    "trimtab_inference_failures_total", MetricType.COUNTER, "Inference requests that failed, by reason.", ("model", "reason")
+    "trimtab_inference_failures_total",
+    MetricType.COUNTER,
+    "Inference requests that failed, by reason.",
+    ("model", "reason"),
 )
 INFERENCE_DURATION = Metric(
     "trimtab_inference_duration_seconds",
@@ -97,14 +103,15 @@ MODEL_READY = Metric(
 UPDATE_BYTES = Metric(
     "trimtab_update_bytes_total", MetricType.COUNTER, "Bytes fetched to update models.", ("model", "version")
 )
-UPDATES = Metric(
-    "trimtab_updates_total", MetricType.COUNTER, "Updates that ended, by result.", ("model", "result")
-)
+UPDATES = Metric("trimtab_updates_total", MetricType.COUNTER, "Updates that ended, by result.", ("model", "result"))
 AGENT_ACTIVE = Metric(
     "trimtab_agent_active", MetricType.GAUGE, "1 for the version that the agent activated last.", ("model", "version")
 )
 AGENT_DESIRED = Metric(
-    "trimtab_agent_desired", MetricType.GAUGE, "1 for the version that the desired document asks of this device.", ("model", "version")
+    "trimtab_agent_desired",
+    MetricType.GAUGE,
+    "1 for the version that the desired document asks of this device.",
+    ("model", "version"),
 )
 AGENT_SYNCED = Metric(
     "trimtab_agent_synced_timestamp_seconds", MetricType.GAUGE, "When the agent last read a valid desired document."

@@ -29,6 +29,6 @@ def is_member(salt: str, device_id: str, percent: Fraction) -> bool:
 
     Raises ValueError for a percentage outside 0 to 100.
     """
-    if not 0 <= percent <= 100:  # noqa: PLR2004 - a percentage
+    if not 0 <= percent <= 100:
         raise ValueError(f"expected a percentage from 0 to 100, got {percent}")
     return position(salt, device_id) * 100 < percent * _SPACE

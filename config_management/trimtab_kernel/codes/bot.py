@@ -60,7 +60,7 @@ CODES: tuple[Code, ...] = (
         "An older program does not know what the newer one wrote and could act on half of it.",
         "Start the newer version, or restore the state directory from before it.",
     ),
-    # B30x: what is proposed
+    # ---- B3: what is proposed
     Code(
         "B301",
         "no commit found that brought the version",

@@ -77,4 +77,46 @@ CODES: tuple[Code, ...] = (
         "Merging moves a branch; a working tree that has it checked out would silently fall behind.",
         "Use a bare repository ('git clone --bare') as the shared one.",
     ),
+    Code(
+        "G301",
+        "object to restore not found",
+        "The object is neither in the current tree nor at the commit that is restored.",
+        "Check apiVersion, kind, namespace and name; an object without a namespace is in \"default\".",
+    ),
+    Code(
+        "G302",
+        "file cannot be read for restoring",
+        "A file that cannot be read to its end might hold the object that is restored.",
+        "Repair the file ('trimtab validate' says where it is broken), then restore.",
+    ),
+    Code(
+        "G303",
+        "file cannot be edited object by object",
+        "The borders between its documents are not lines of their own, so cutting one out might take a part of another.",
+        "Restore this file by hand, or write its documents parted by lines of \"---\".",
+    ),
+    Code(
+        "G304",
+        "edit would change something else",
+        "The edited file was read again, and it does not hold exactly the objects that it must.",
+        "Restore this object by hand.",
+    ),
+    Code(
+        "G305",
+        "object to restore is there twice",
+        "Which of the two is meant cannot be known.",
+        "Remove one of them first.",
+    ),
+    Code(
+        "G306",
+        "restored tree is not what was promised",
+        "Read by the compiler, an object differs from the good commit, or another one differs from the current base.",
+        "Do not merge it; restore by hand and look at what differs.",
+    ),
+    Code(
+        "G307",
+        "restored tree has problems",
+        "What cannot be read cannot be compared, so nothing is proven.",
+        "Repair what 'trimtab validate' names, in the base branch, then restore.",
+    ),
 )
