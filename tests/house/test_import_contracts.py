@@ -40,6 +40,11 @@ PLANTED = {
     "the kernel imports a third-party package": Planted("kernel-stdlib", "config_management/trimtab_kernel/x", "yaml"),
     "the kernel reads the clock": Planted("kernel-pure", "config_management/trimtab_kernel/x", "time"),
     "the kernel opens a socket": Planted("kernel-pure", "config_management/trimtab_kernel/x", "socket"),
+    "the plan of a group reads the clock": Planted("cores-pure", "config_management/trimtab_config/plan/x", "time"),
+    "the approval machine rolls dice": Planted("cores-pure", "bot/trimtab_bot/approvals/x", "random"),
+    "the reader of documents knows of plans": Planted(
+        "compiler-layers", "config_management/trimtab_config/spec/x", "trimtab_config.plan"
+    ),
     "the bot's state machine reaches for the database": Planted("adapters", "bot/trimtab_bot/x", "sqlalchemy"),
     "another module than the adapter queries Prometheus": Planted(
         "adapters", "bot/trimtab_bot/x", "prometheus_api_client"

@@ -13,7 +13,7 @@ from trimtab_kernel.commandline import Command, Parser, add_command, parse_and_r
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = ("serve", "agent")
+COMMANDS = ("serve", "agent")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for name in _COMMANDS:
+    for name in COMMANDS:
         command: Command = importlib.import_module(f"trimtab_edge.cli.{name}").COMMAND
         add_command(subparsers, command)
     _log_on_stderr()
