@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from trimtab_edge import cli as edge_cli
 from trimtab_kernel import codes, rules, vocabulary
 from trimtab_kernel.commandline import Command, Parser
 from trimtab_kernel.problems import ExitCode
@@ -62,13 +64,15 @@ def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple
         name += " ..."
     # The formatter fills in %(default)s and its kin; it wraps nothing here.
     meaning = parser._get_formatter()._expand_help(action) if action.help else ""
+    # What a machine decides for itself is not written down as this one's.
+    meaning = re.sub(r"\(default: \S+ here\)", "(default: what the machine offers)", meaning)
     notes = []
     if action.option_strings and action.required:
         notes.append("required")
     if not action.option_strings and action.nargs in {"?", "*"}:
         notes.append("optional")
     default = action.default
-    if action.nargs != 0 and default not in {None, "", argparse.SUPPRESS} and "default" not in meaning:
+    if action.nargs != 0 and default not in (None, "", [], argparse.SUPPRESS) and "default" not in meaning:
         notes.append(f"default: {default}")
     return f"`{_cell(name)}`", _cell("; ".join([meaning, *notes] if meaning else notes))
 
@@ -88,7 +92,7 @@ def describe(path: str, command: Command, extra: str) -> Iterator[str]:
             yield "| {} | {} |\n".format(*_argument(parser, action))
         yield "\n"
     for group in parser._mutually_exclusive_groups:
-        names = " or ".join(f"`{action.option_strings[-1]}`" for action in group._group_actions)
+        names = " or ".join(f"`{(*action.option_strings, action.metavar)[0] or action.dest}`" for action in group._group_actions)
         yield f"{'One of' if group.required else 'At most one of'} {names}.\n\n"
     if command.examples:
         yield "```console\n" + "".join(f"$ {example}\n" for example in command.examples) + "```\n\n"
@@ -144,8 +148,8 @@ def metrics_page() -> str:
 
 def device_commands() -> Iterator[Command]:
     """The subcommands of `trimtab-edge`."""
-    module = importlib.import_module("trimtab_edge.cli")
-    yield from module.COMMANDS
+    for name in edge_cli.COMMANDS:
+        yield importlib.import_module(f"trimtab_edge.cli.{name}").COMMAND
 
 
 def pages() -> dict[str, str]:
