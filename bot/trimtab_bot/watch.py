@@ -167,8 +167,6 @@ def _cost_target(
 
 
 def _price(catalog: Catalog, group: str, price_book: str | None) -> CoreHour | Unpriced:
-    if catalog.groups[group].spec.hardware.cpu.value == 0:
-        return Unpriced("its hardware has no CPU to price")
     try:
         figure, currency, book = core_hour(catalog, group, price_book)
     except InputError as error:
