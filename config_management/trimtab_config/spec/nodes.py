@@ -99,7 +99,12 @@ class Stream:
 
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_MARKS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
 
 
 def parse_stream(file: str, content: bytes) -> Stream:
@@ -125,9 +130,10 @@ def _decode(file: str, content: bytes, problems: list[Problem]) -> str | None:
             Problem("F103", file, 0, "", f"{len(content)} bytes", f"at most {MAX_FILE_BYTES} bytes in one file")
         )
         return None
-    if content.startswith(_UTF16):
-        problems.append(Problem("F102", file, 1, "", "UTF-16", "UTF-8", "save the file as UTF-8"))
-        return None
+    for mark, encoding in _OTHER_MARKS:
+        if content.startswith(mark):
+            problems.append(Problem("F102", file, 1, "", encoding, "UTF-8", "save the file as UTF-8"))
+            return None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

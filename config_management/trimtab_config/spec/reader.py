@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_FILES = 20_000
-MAX_TOTAL_BYTES = 64 * 1024 * 1024
+MAX_TOTAL_BYTES = 32 * 1024 * 1024
 MAX_PROBLEMS = 100  # of one document: beyond that it is not a manifest with mistakes but something else
 
 
