@@ -163,9 +163,9 @@ class PrometheusSource:
         if ca_file is not None:
             self._session.verify = str(ca_file)
         self._max_bytes = max_bytes
-        self._client = PrometheusConnect(
-            endpoint.url, auth=endpoint.auth, session=self._session, retry=urllib3.Retry(0, redirect=False)
-        )
+        # read=False: a timeout stays a timeout instead of becoming "retries used up".
+        once = urllib3.Retry(0, read=False, redirect=False)
+        self._client = PrometheusConnect(endpoint.url, auth=endpoint.auth, session=self._session, retry=once)
         self._retrying = Retrying(
             retry=retry_if_exception_type(_TransientError),
             stop=stop_after_attempt(attempts) | stop_before_delay(patience),
