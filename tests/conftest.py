@@ -31,12 +31,23 @@ _REASON = re.compile(r"(?:Skipped: )?needs (?P<program>[\w.+-]+)\b")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds the switch that CI sets."""
+    """Adds the switches."""
     parser.addoption(
         "--no-skips",
         action="store_true",
         help="fail what would be skipped, unless the program that it needs cannot be installed as a package",
     )
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write what golden tests got into their expected folders; read the difference before committing it",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuses to rewrite golden files where nobody would read the difference."""
+    if config.getoption("--update-golden") and "CI" in os.environ:
+        raise pytest.UsageError("--update-golden is not for CI: there it would make every golden test pass")
 
 
 def is_excused(reason: str) -> bool:
