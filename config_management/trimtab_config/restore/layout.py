@@ -127,7 +127,7 @@ def _borders(file: str, content: bytes) -> list[tuple[int, int]] | Problem:
         return _unclear(file, content.count(b"\n", 0, found.start()) + 1, "a line break that is neither LF nor CRLF")
     position = len(_BOM) if content.startswith(_BOM) else 0
     borders: list[tuple[int, int]] = []
-    if not _BORDER.match(content, position) or content[position : position + 3] != b"---":
+    if not _starts(content[position : position + 4], b"---"):
         borders.append((position, position))
     for number, line in enumerate(content[position:].splitlines(keepends=True), start=1):
         after = position + len(line)
