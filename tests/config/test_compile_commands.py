@@ -174,7 +174,7 @@ def test_costs_on_a_terminal_are_a_coloured_table_with_every_cell(fleet: Path) -
     assert (process.returncode, errors) == (0, b"")
     text = shown.decode()
     assert "\x1b[" in text
-    for cell in ("kiosks", "triage", "1.1.0 standard", "2.06 EUR", "declared", "≥ 0.01 EUR"):
+    for cell in ("kiosks", "triage", "triage 1.1.0 standard", "2.06 EUR", "declared", "≥ 0.01 EUR"):
         assert cell in text
 
 

@@ -344,7 +344,7 @@ def test_the_table_shows_every_row_with_currency_bounds_grade_and_total() -> Non
     report = costs(*SIMPLE, phones(), on_device(), group("silent", metadata__labels={"region": "EMEA"}))
     text = plain_text(cost_table(report, ["silent"]))
     lines = text.splitlines()
-    assert lines[0].split()[:3] == ["GROUP", "MODEL", "VERSION"]
+    assert lines[0].split()[:3] == ["GROUP", "MODEL", "DEVICES"]
     [row] = [line for line in lines if line.startswith("kiosks")]
     assert "2.06 EUR" in row
     assert "declared" in row

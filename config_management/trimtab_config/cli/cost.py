@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     if sys.stdout.isatty():
         from rich.console import Console
 
-        Console().print(rich_table(table))
+        console = Console()
+        console.print(rich_table(table, console.width))
     else:
         sys.stdout.write(plain_text(table))
     return ExitCode.DONE

@@ -13,7 +13,7 @@ from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
+    from rich.console import JustifyMethod, RenderableType
 
     from trimtab_config.cost.report import CostReport, Row, Total
 
@@ -23,25 +23,26 @@ UNKNOWN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, and whether its cells are numbers."""
+    """One column: its heading, whether its cells are numbers, and the order in which a narrow terminal drops it (0: never)."""
 
     heading: str
     number: bool = False
+    dropped: int = 0
 
 
 COLUMNS = (
     Column("GROUP"),
     Column("MODEL"),
-    Column("VERSION"),
-    Column("DEVICES", number=True),
+    Column("DEVICES", number=True, dropped=3),
     Column("COST A MONTH", number=True),
-    Column("FROM", number=True),
-    Column("TO", number=True),
+    Column("FROM - TO", number=True),
     Column("GRADE"),
-    Column("1K INFERENCES", number=True),
+    Column("1K INFERENCES", number=True, dropped=2),
     Column("OF CEILING", number=True),
-    Column("MOSTLY"),
+    Column("MOSTLY", dropped=1),
 )
+_MODEL = 1
+_CEILING = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,7 @@ def _is_beyond(row: Row) -> bool:
 
 def _row_cells(row: Row) -> tuple[str, ...]:
     return (
-        row.model,
-        f"{row.version} {row.tier}",
+        f"{row.model} {row.version} {row.tier}",
         significant_text(row.devices, 6),
         *_money_cells(row.total, row.currency, complete=not row.absent, known=bool(row.parts)),
         UNKNOWN if row.per_1k is None else f"{significant_text(row.per_1k.value)} {row.currency}",
@@ -102,17 +102,17 @@ def _row_cells(row: Row) -> tuple[str, ...]:
 def _total_cells(total: Total) -> tuple[str, ...]:
     known = bool(total.parts)
     cells = _money_cells(total.figure, total.currency, complete=not total.incomplete, known=known)
-    return ("TOTAL", "", "", "", *cells, "", "", "")
+    return ("TOTAL", "", "", *cells, "", "", "")
 
 
-def _money_cells(figure: Figure, currency: str, *, complete: bool, known: bool) -> tuple[str, str, str, str]:
+def _money_cells(figure: Figure, currency: str, *, complete: bool, known: bool) -> tuple[str, str, str]:
     if not known:
-        return (UNKNOWN, UNKNOWN, UNKNOWN, Grade.ABSENT.value)
+        return (UNKNOWN, UNKNOWN, Grade.ABSENT.value)
     least = "" if complete else "≥ "
+    high = grouped(amount_text(figure.high)) if complete else "?"
     return (
         f"{least}{grouped(amount_text(figure.value))} {currency}",
-        grouped(amount_text(figure.low)),
-        grouped(amount_text(figure.high)) if complete else UNKNOWN,
+        f"{grouped(amount_text(figure.low))} - {high}",
         figure.grade.value if complete else "incomplete",
     )
 
@@ -141,11 +141,14 @@ def _mostly(row: Row) -> str:
     return f"{_PART_NAMES[part]} {share.quantize(Decimal(1))} %"
 
 
+def _widths(table: CostTable) -> list[int]:
+    everything = [tuple(column.heading for column in COLUMNS), *table.lines, *table.totals]
+    return [max(len(cells[index]) for cells in everything) for index in range(len(COLUMNS))]
+
+
 def plain_text(table: CostTable) -> str:
     """Aligned columns without colours, lines without spaces at the end."""
-    headings = tuple(column.heading for column in COLUMNS)
-    everything = [headings, *table.lines, *table.totals]
-    widths = [max(len(cells[index]) for cells in everything) for index in range(len(COLUMNS))]
+    widths = _widths(table)
 
     def line(cells: Sequence[str]) -> str:
         padded = (
@@ -155,24 +158,42 @@ def plain_text(table: CostTable) -> str:
         return "  ".join(padded).rstrip()
 
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    text = [line(headings), rule, *map(line, table.lines), rule, *map(line, table.totals), "", *table.notes]
+    headings = line([column.heading for column in COLUMNS])
+    text = [headings, rule, *map(line, table.lines), rule, *map(line, table.totals), "", *table.notes]
     return "\n".join(text) + "\n"
 
 
-def rich_table(table: CostTable) -> RenderableType:
-    """The same cells for a terminal."""
+def columns_within(table: CostTable, width: int) -> list[int]:
+    """The columns that a terminal of ``width`` characters has room for, the least needed dropped first."""
+    widths = _widths(table)
+    kept = list(range(len(COLUMNS)))
+    droppable = sorted((column.dropped, index) for index, column in enumerate(COLUMNS) if column.dropped)
+    for _, index in droppable:
+        if sum(widths[place] + 2 for place in kept) <= width:
+            break
+        kept.remove(index)
+    return kept
+
+
+def rich_table(table: CostTable, width: int) -> RenderableType:
+    """The same cells for a terminal of ``width`` characters; only the model's name is ever folded."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
+    kept = columns_within(table, width)
     shown = Table(header_style="bold", pad_edge=False, box=None, padding=(0, 1))
-    for column in COLUMNS:
-        shown.add_column(column.heading, justify="right" if column.number else "left", no_wrap=True)
-    for index, cells in enumerate(table.lines):
-        share = "bold red" if index in table.beyond else "dim"
-        styles = ("bold cyan", "", "", "dim", "bold", "dim", "dim", "", "dim", share, "dim")
-        shown.add_row(*(Text(cell, style) for cell, style in zip(cells, styles, strict=True)))
-    shown.add_section()
+    for index in kept:
+        column = COLUMNS[index]
+        side: JustifyMethod = "right" if column.number else "left"
+        shown.add_column(column.heading, justify=side, no_wrap=index != _MODEL, overflow="fold")
+    styles = ("bold cyan", "", "dim", "bold", "dim", "", "dim", "dim", "dim")
+    for place, cells in enumerate(table.lines):
+        row = [Text(cells[index], styles[index]) for index in kept]
+        if place in table.beyond:
+            row[kept.index(_CEILING)].stylize("bold red")
+        shown.add_row(*row)
+    shown.add_row()
     for cells in table.totals:
-        shown.add_row(*(Text(cell, "bold") for cell in cells))
+        shown.add_row(*(Text(cells[index], "bold") for index in kept))
     return Group(shown, Text(""), *(Text(note, "dim") for note in table.notes))
