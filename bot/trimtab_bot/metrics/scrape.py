@@ -85,20 +85,25 @@ class _Scrape:
         self._connection.connect()
         self._socket = self._connection.sock  # the connection forgets it where the answer ends with the connection
         self._connection.request("GET", self._target.path, headers=headers)
-        response = self._connection.getresponse()
-        if response.status != http.client.OK:
-            raise ScrapeError(f"status {response.status}")
-        if response.getheader("Content-Encoding", "identity") != "identity":
-            raise ScrapeError("the answer is compressed, which was not asked for")
-        body = response.read(MAX_BODY + 1)
-        if len(body) > MAX_BODY:
-            raise ScrapeError(f"the answer is larger than {MAX_BODY // 1024} KiB")
-        if response.length:
-            raise ScrapeError("the answer ends too early")
+        with contextlib.closing(self._connection.getresponse()) as response:
+            body = _read_page(response)
         try:
             return body.decode("utf-8")
         except UnicodeDecodeError:
             raise ScrapeError("the answer is not UTF-8") from None
+
+
+def _read_page(response: http.client.HTTPResponse) -> bytes:
+    if response.status != http.client.OK:
+        raise ScrapeError(f"status {response.status}")
+    if response.getheader("Content-Encoding", "identity") != "identity":
+        raise ScrapeError("the answer is compressed, which was not asked for")
+    body = response.read(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise ScrapeError(f"the answer is larger than {MAX_BODY // 1024} KiB")
+    if response.length:
+        raise ScrapeError("the answer ends too early")
+    return body
 
 
 def _observations(text: str, target: Target) -> Iterator[Observation]:
