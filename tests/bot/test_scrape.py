@@ -223,31 +223,10 @@ def test_a_page_that_is_no_exposition_is_refused_whole(
     assert rounds.source.down == {}
 
 
-pieces = st.sampled_from(
-    [
-        NAME,
-        "{",
-        "}",
-        '"',
-        "\\",
-        ",",
-        "=",
-        "#",
-        " ",
-        "\n",
-        "\t",
-        "1",
-        "-",
-        "+Inf",
-        "NaN",
-        "e9",
-        "1" * 400,
-        "le",
-        "é",
-        "\x00",
-    ]
-    + ["# TYPE ", "# HELP ", " counter", " histogram", "_bucket", "_created", 'model="m"', "# EOF"]
-)
+marks = ["{", "}", '"', "\\", ",", "=", "#", " ", "\n", "\t", "-", "é", "\x00"]
+words = [NAME, "1", "1" * 400, "+Inf", "NaN", "e9", "le", "_bucket", "_created", 'model="m"']
+comments = ["# TYPE ", "# HELP ", " counter", " histogram", "# EOF"]
+pieces = st.sampled_from([*marks, *words, *comments])
 
 
 @given(st.lists(pieces, max_size=30).map("".join))
