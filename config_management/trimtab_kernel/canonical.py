@@ -49,7 +49,7 @@ def _check(value: object, place: str, depth: int) -> None:
             if not isinstance(key, str):
                 raise CanonicalError(f"{place}: key {key!r} is not a string")
             _check_text(key, place)
-            if any(ord(character) > 0xFFFF for character in key):
+            if not key.isascii() and any(ord(character) > 0xFFFF for character in key):
                 raise CanonicalError(f"{place}: key outside the Basic Multilingual Plane")
             _check(item, f"{place}.{key}", depth + 1)
     elif isinstance(value, (list, tuple)):
@@ -60,6 +60,8 @@ def _check(value: object, place: str, depth: int) -> None:
 
 
 def _check_text(text: str, place: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError:

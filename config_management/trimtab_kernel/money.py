@@ -32,14 +32,21 @@ class Grade(Enum):
     @property
     def rank(self) -> int:
         """0 is best."""
-        return list(Grade).index(self)
+        return _RANKS[self]
 
     @property
     def spread(self) -> Decimal:
         """Relative half-width given to a bare figure of this grade: 10, 30 or 50 percent; an absent one has none."""
-        return {Grade.MEASURED: Decimal("0.1"), Grade.MODELLED: Decimal("0.3"), Grade.DECLARED: Decimal("0.5")}.get(
-            self, Decimal(0)
-        )
+        return _SPREADS[self]
+
+
+_RANKS = {grade: rank for rank, grade in enumerate(Grade)}
+_SPREADS = {
+    Grade.MEASURED: Decimal("0.1"),
+    Grade.MODELLED: Decimal("0.3"),
+    Grade.DECLARED: Decimal("0.5"),
+    Grade.ABSENT: Decimal(0),
+}
 
 
 def weakest(*grades: Grade) -> Grade:

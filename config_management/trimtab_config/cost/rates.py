@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -84,15 +83,16 @@ def scaled(figure: Figure, factor: Fraction) -> Figure:
     return Figure(value, low, high, figure.grade)
 
 
-@dataclass(frozen=True, slots=True)
 class Rates:
-    """Prices of one group's region, asked for one by one: only a price that is used has to be there.
+    """Prices of one group's region, looked up when they are asked for: only a price that is used has to be there.
 
     Every method raises InputError (F402) where the book lacks the price.
     """
 
-    book: Document
-    group: Document
+    def __init__(self, book: Document, group: Document) -> None:
+        self.book = book
+        self.group = group
+        self._core_hour: Figure | None = None
 
     @property
     def currency(self) -> str:
@@ -107,10 +107,12 @@ class Rates:
 
     def core_hour(self) -> Figure:
         """One core for one hour: the device's hour divided by its cores."""
-        spec: DeviceGroupSpec = self.group.spec
-        hardware = spec.hardware
-        hour = self._price("deviceHour", self._region().device_hour, hardware.hardware_class)
-        return scaled(hour, 1 / hardware.cpu.value)
+        if self._core_hour is None:
+            spec: DeviceGroupSpec = self.group.spec
+            hardware = spec.hardware
+            hour = self._price("deviceHour", self._region().device_hour, hardware.hardware_class)
+            self._core_hour = scaled(hour, 1 / hardware.cpu.value)
+        return self._core_hour
 
     def kilowatt_hour(self) -> Figure:
         """One kilowatt-hour."""

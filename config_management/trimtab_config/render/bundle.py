@@ -96,29 +96,36 @@ class Compiler:
         costs, found = estimate_plan(plan, self._catalog, self._price_book)
         problems.extend(found)
         desired = desired_document(plan)
-        problems.extend(_size_problems(plan, desired))
-        objects = self._objects(plan, desired, costs)
+        content = desired.to_bytes()
+        problems.extend(_size_problems(plan, len(desired.models), len(content)))
         problems.extend(_name_problems(plan))
         if problems.problems:
             return plan, None, problems.sorted()
         metadata = plan.group.metadata
+        objects = self._objects(plan, content, costs)
         objects.sort(key=_object_key)
         return plan, Bundle(metadata.name, metadata.namespace, tuple(objects), desired, costs), ()
 
-    def _objects(self, plan: GroupPlan, desired: DesiredDocument, costs: CostReport) -> list[dict[str, Any]]:
+    def _objects(self, plan: GroupPlan, desired: bytes, costs: CostReport) -> list[dict[str, Any]]:
         name = plan.group.metadata.name
         summary = cost_annotations(costs.rows)
         objects = [
-            _config_map(plan.group, desired_name(name), "desired", vocabulary.DESIRED_FILE, desired.to_bytes(), {}),
+            _config_map(plan.group, desired_name(name), "desired", vocabulary.DESIRED_FILE, desired, {}),
             _config_map(plan.group, cost_name(name), "cost", COST_FILE, canonical_json(costs.to_json()), summary),
         ]
         deployments = runtime_deployments(plan)
         if deployments:
             objects += runtime_objects(plan.group, deployments, summary)
-        objects += [self._narrowed(plan, placement, costs) for placement in plan.placements]
+        rows: dict[tuple[str, str, str], list[Row]] = {}
+        for row in costs.rows:
+            rows.setdefault((row.kind, row.namespace, row.name), []).append(row)
+        for placement in plan.placements:
+            own = placement.document.metadata
+            found = rows.get((placement.document.kind, own.namespace, own.name), [])
+            objects.append(self._narrowed(plan, placement, found))
         return objects
 
-    def _narrowed(self, plan: GroupPlan, placement: Placement, costs: CostReport) -> dict[str, Any]:
+    def _narrowed(self, plan: GroupPlan, placement: Placement, rows: Sequence[Row]) -> dict[str, Any]:
         """The deployment as it stands for this group alone."""
         document = placement.document
         group = plan.group.metadata
@@ -131,9 +138,6 @@ class Compiler:
             # The object has another name than the deployment, so the salt is said: waves must not be dealt anew.
             spec["rollout"] = {**_mapping(spec.get("rollout", {})), "salt": placement.salt}
         own = document.metadata
-        rows = [
-            row for row in costs.rows if (row.kind, row.namespace, row.name) == (document.kind, own.namespace, own.name)
-        ]
         annotations = {
             **own.annotations,
             **cost_annotations(rows),
@@ -251,9 +255,8 @@ def _config_map(
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: content.decode()}}
 
 
-def _size_problems(plan: GroupPlan, desired: DesiredDocument) -> Iterable[Problem]:
-    """A desired document that its ConfigMap, or the device's reader, would refuse (F310)."""
-    size, models = len(desired.to_bytes()), len(desired.models)
+def _size_problems(plan: GroupPlan, models: int, size: int) -> Iterable[Problem]:
+    """A desired document of so many models and bytes that its ConfigMap, or the device's reader, would refuse it (F310)."""
     origin = plan.group.origin
     name = plan.group.metadata.name
     if models > MAX_MODELS:
