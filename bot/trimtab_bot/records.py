@@ -11,6 +11,7 @@ from enum import Enum
 
 from trimtab_bot.approvals.machine import Ballot
 from trimtab_bot.inbox.interface import FactKind
+from trimtab_bot.incidents.harm import Harm
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,11 @@ class Incident:
     """One version of one model that broke its policy, from the alarm until the fleet is well again.
 
     At most one that is not closed exists for a (concern, model, version). ``obstacle`` says (code, then reason) why the
-    bot proposes nothing: no remedy is possible, or a person decided against it. ``good_version`` is what the fleet is
-    to return to. ``remedied_by`` is how the branch left the version: a proposal's id, or the sha of somebody's commit.
+    bot proposes nothing: no remedy is possible, or a person decided against it; ``obstacle_base`` is the commit of the
+    branch for which that was found, so that it is tried again where the branch moves, and ``""`` where a person has
+    spoken. ``device_groups`` are told by the branch to run the version, with ``devices`` declared in them.
+    ``good_version`` is what the fleet is to return to. ``remedied_by`` is how the branch left the version: a proposal's
+    id, or the sha of somebody's commit.
     """
 
     id: str
@@ -95,6 +99,8 @@ class Incident:
     title: str
     summary: str
     detected_at: float
+    devices: int = 0
+    harm: Harm | None = None
     offending: CommitRecord | None = None
     proposal_id: str | None = None
     proposed_at: float | None = None
@@ -108,6 +114,7 @@ class Incident:
     escalated_because: str = ""
     obstacle_code: str = ""
     obstacle: str = ""
+    obstacle_base: str = ""
     good_version: str | None = None
     device_groups: tuple[str, ...] = ()
     remedied_by: str = ""
@@ -124,8 +131,8 @@ class Proposal:
 
     ``key`` is the idempotency key on the Git host, ``number`` the host's number once it is there. ``verified`` says
     whether the state that is restored was once seen to be fine; ``verified_commit`` is the commit that is restored.
-    ``devices`` is the number of devices in the groups concerned, as declared. ``closed_on_host`` and ``recorded`` are
-    the bot's own bookkeeping of effects that are done.
+    ``devices`` is the number of devices in the groups concerned, as declared. ``merge_intended_at`` is when the host was
+    first asked for the merge that is under way; ``closed_on_host`` says that nothing is left to be closed there.
     """
 
     id: str
@@ -140,6 +147,7 @@ class Proposal:
     good_version: str
     verified: bool
     restored_commit: str
+    hold_until: str
     device_groups: tuple[str, ...]
     devices: int
     facts: tuple[FactLine, ...]

@@ -101,7 +101,8 @@ class Circumstances:
     """The world at the moment of an event, established by the driver.
 
     ``binding`` is the binding computed anew. ``standing`` is what the evidence says now, with its reason. ``voters``
-    are the configured persons by id. ``merged`` is the merge commit where ``hosted`` is MERGED.
+    are the configured persons by id. ``merged`` is the merge commit where ``hosted`` is MERGED. ``overtaken`` says, where
+    it is so, that the branch has moved past what the proposal would undo.
     """
 
     at: float
@@ -112,6 +113,7 @@ class Circumstances:
     voters: Mapping[str, Voter]
     hosted: Hosted
     merged: str | None = None
+    overtaken: str = ""
 
 
 # ---------------------------------------------------------------- events
@@ -204,9 +206,9 @@ Result: TypeAlias = tuple[Ballot, tuple[Command, ...]]
 # ---------------------------------------------------------------- who may
 
 
-def objection(ballot: Ballot, person: str, now: Circumstances, *, approving: bool = True) -> Refused | None:
+def objection(ballot: Ballot, person: str, voters: Mapping[str, Voter], *, approving: bool = True) -> Refused | None:
     """Why this person may not decide about this proposal, or None. A stranger among the authors bars approval only."""
-    voter = now.voters.get(person)
+    voter = voters.get(person)
     if voter is None:
         return Refused("B402", f'nobody is configured as "{person}"; ask for an entry under "people"')
     if voter.is_proposer or person == ballot.proposer:
@@ -230,7 +232,11 @@ def counted(ballot: Ballot, now: Circumstances) -> tuple[Vote, ...]:
     seen: set[str] = set()
     kept = []
     for vote in ballot.votes:
-        if vote.person in seen or vote.digest != ballot.digest or objection(ballot, vote.person, now) is not None:
+        if (
+            vote.person in seen
+            or vote.digest != ballot.digest
+            or objection(ballot, vote.person, now.voters) is not None
+        ):
             continue
         seen.add(vote.person)
         kept.append(vote)
@@ -253,6 +259,8 @@ def _ending(ballot: Ballot, now: Circumstances) -> Ballot | None:
         return replace(ballot, phase=Phase.MERGED, merged=now.merged, code="B430", reason=reason)
     if now.hosted is Hosted.CLOSED:
         return _ended(ballot, Phase.DENIED, "B431", "closed on the Git host by hand; people overrule the bot")
+    if now.overtaken:
+        return _ended(ballot, Phase.VOID, "B305", now.overtaken)
     found = differences(ballot.binding, now.binding)
     if found:
         return _ended(ballot, Phase.VOID, found[0].code, "; ".join(item.reason() for item in found))
@@ -317,7 +325,7 @@ def _look_approved(ballot: Ballot, event: Look) -> Result:
 
 def _approve(ballot: Ballot, event: Approve) -> Result:
     now = event.now
-    refused = objection(ballot, event.person, now)
+    refused = objection(ballot, event.person, now.voters)
     if refused is not None:
         return ballot, (Answer(refused),)
     if event.digest != ballot.digest:
@@ -340,7 +348,7 @@ def _approve(ballot: Ballot, event: Approve) -> Result:
 
 def _approve_again(ballot: Ballot, event: Approve) -> Result:
     """Approved or being merged already: a repeat by the same person is harmless, anybody else's is not needed."""
-    refused = objection(ballot, event.person, event.now)
+    refused = objection(ballot, event.person, event.now.voters)
     if refused is None and event.digest != ballot.digest:
         refused = _other_digest(ballot, event.digest)
     if refused is not None:
@@ -363,7 +371,7 @@ def _other_digest(ballot: Ballot, digest: str) -> Refused:
 
 def _deny(ballot: Ballot, event: Deny) -> Result:
     now = event.now
-    refused = objection(ballot, event.person, now, approving=False)
+    refused = objection(ballot, event.person, now.voters, approving=False)
     if refused is None and event.digest != ballot.digest:
         refused = _other_digest(ballot, event.digest)
     if refused is None and not event.reason.strip():
@@ -386,7 +394,7 @@ def _decide_draft(ballot: Ballot, event: Approve | Deny) -> Result:
 
 
 def _decide_ended(ballot: Ballot, event: Approve | Deny) -> Result:
-    refused = objection(ballot, event.person, event.now, approving=isinstance(event, Approve))
+    refused = objection(ballot, event.person, event.now.voters, approving=isinstance(event, Approve))
     return ballot, (Answer(refused or _end_refusal(ballot)),)
 
 

@@ -43,9 +43,16 @@ _GUARDS = tuple(
 class SqliteLedger:
     """A :class:`trimtab_bot.ledger.interface.LedgerStore` in one file. Safe for several threads and processes."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the file. Raises :class:`OutsideError` where the file cannot be used."""
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
+        """Opens the file, and makes what is missing of it unless it is opened for ``reading`` alone.
+
+        Raises :class:`OutsideError` where the file cannot be used.
+        """
+        if reading and not path.is_file():
+            raise OutsideError(f"there is no ledger at {path}")
         self._engine = open_sqlite(path)
+        if reading:
+            return
         try:
             with self._engine.begin() as connection:
                 _METADATA.create_all(connection)
@@ -116,6 +123,10 @@ def _head(connection: sa.Connection) -> Head | None:
 
 
 def _entry(row: sa.Row[Any]) -> Entry:
-    data = json.loads(row.content)
-    record = Record(data["key"], EntryKind(data["kind"]), data["at"], data["subject"], data["body"])
+    try:
+        data = json.loads(row.content)
+        record = Record(data["key"], EntryKind(data["kind"]), data["at"], data["subject"], data["body"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        reason = f"entry {row.position} of the ledger cannot be read; 'trimtab ledger verify' says what is wrong with it"
+        raise OutsideError(reason) from None
     return Entry(row.position, data["previous"], row.hash, record)

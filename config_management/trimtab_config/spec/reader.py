@@ -535,7 +535,8 @@ def _expected(shape: Shape) -> str:
     if isinstance(shape, ListShape):
         return "a list"
     if isinstance(shape, ObjectShape):
-        return f"an object with {', '.join(name for name, each in shape.fields.items() if each.required)}"
+        names = [name for name, each in shape.fields.items() if each.required] or list(shape.fields)[:6]
+        return f"an object with {', '.join(names)}"
     return "an object" if isinstance(shape, MapShape) else "true or false"
 
 

@@ -13,12 +13,6 @@ CODES: tuple[Code, ...] = (
         "Name a file of your own with --config; examples/demo writes one that works.",
     ),
     Code(
-        "B102",
-        "unknown field of the configuration",
-        "A misspelled field would silently leave its default in force.",
-        "Use the field that the message names, or remove it.",
-    ),
-    Code(
         "B103",
         "field of the configuration refused",
         "A field is missing or has a value that the bot cannot work with.",
@@ -92,12 +86,6 @@ CODES: tuple[Code, ...] = (
         "Nothing, unless the evidence is wrong; the proposal closes by itself.",
     ),
     Code(
-        "B306",
-        "the hold cannot be added",
-        "Another object already has the name or the file that the hold needs.",
-        "Rename or remove the object that the message names.",
-    ),
-    Code(
         "B307",
         "no such remedy",
         "Remedies are registered steps; nothing else may change the fleet.",
@@ -120,6 +108,12 @@ CODES: tuple[Code, ...] = (
         "the fleet at the head of the branch does not compile",
         "While the tree has problems the bot cannot tell what a rollback would change.",
         "Run `trimtab validate` on the branch and mend what it shows.",
+    ),
+    Code(
+        "B311",
+        "too many proposals on one base",
+        "Proposals for the same change keep ending before anybody decides, so one more would not help.",
+        "Find out why they end (the last reason is given), or act by hand; the bot tries again when the branch moves.",
     ),
     # B40x, B41x, B43x: decisions
     Code(

@@ -364,7 +364,7 @@ def test_every_difference_is_named_most_telling_first() -> None:
 
 @pytest.mark.parametrize("person", sorted({*VOTERS, "eve"}))
 def test_what_the_page_shows_is_what_the_machine_does(person: str) -> None:
-    shown = objection(ballot(), person, world())
+    shown = objection(ballot(), person, VOTERS)
     _, (answer,) = step(ballot(), approve(person))
     assert isinstance(answer, Answer)
     assert (shown is None) == isinstance(answer.result, Accepted)

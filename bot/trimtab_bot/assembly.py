@@ -1,0 +1,177 @@
+"""Puts the bot together from its configuration: adapters outside, the core inside. Nothing else knows all the parts."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from trimtab_bot.changes.history import History
+from trimtab_bot.circumstances import Sight, World
+from trimtab_bot.configuration import PrometheusSettings
+from trimtab_bot.detection import Detection
+from trimtab_bot.execution import Executor
+from trimtab_bot.ledger.sqlite import SqliteLedger
+from trimtab_bot.loop import Loop
+from trimtab_bot.moments import rounded
+from trimtab_bot.narration.template import TemplateNarrator
+from trimtab_bot.recording import Scribe
+from trimtab_bot.response import Response
+from trimtab_bot.service import DecisionService
+from trimtab_bot.store.sql import SqlStore
+from trimtab_config.git.repository import GitRepository
+from trimtab_config.githost.local import LocalGitHost
+from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from trimtab_bot.configuration import Configuration
+    from trimtab_bot.ledger.interface import LedgerStore
+    from trimtab_bot.metrics.interface import MetricsSource
+    from trimtab_bot.moments import Clock
+    from trimtab_bot.recording import Followers
+    from trimtab_bot.store.interface import Store
+    from trimtab_config.githost.interface import GitHost
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the core reaches the outside through."""
+
+    store: Store
+    ledger: LedgerStore
+    host: GitHost
+    source: MetricsSource
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """The bot, ready to run. ``wake`` makes the loop look at once; ``stop`` ends it after the present tick."""
+
+    loop: Loop
+    decisions: DecisionService
+    wake: threading.Event
+    stop: threading.Event
+
+
+def assemble(configuration: Configuration, ports: Ports, followers: Followers, clock: Clock) -> Bot:
+    """The core over these ports. ``clock`` gives Unix seconds."""
+
+    def now() -> float:
+        return rounded(clock())
+
+    wake, stop = threading.Event(), threading.Event()
+    history = History(GitRepository(configuration.repository), configuration.path)
+    sight, narrator = Sight(), TemplateNarrator()
+    scribe = Scribe(ports.store, ports.ledger, followers)
+    world = World(configuration, history, ports.host, sight, now)
+    executor = Executor(configuration, ports.store, scribe, ports.host, world, now)
+    detection = Detection(configuration, ports.store, history, ports.source, narrator, followers)
+    response = Response(
+        configuration=configuration,
+        store=ports.store,
+        scribe=scribe,
+        history=history,
+        host=ports.host,
+        source=ports.source,
+        world=world,
+        executor=executor,
+        narrator=narrator,
+        clock=now,
+    )
+    loop = Loop(
+        scribe=scribe,
+        history=history,
+        world=world,
+        sight=sight,
+        detection=detection,
+        response=response,
+        followers=followers,
+        clock=now,
+    )
+    decisions = DecisionService(
+        configuration=configuration,
+        store=ports.store,
+        scribe=scribe,
+        world=world,
+        sight=sight,
+        clock=now,
+        source_name=ports.source.name,
+        wake=wake.set,
+    )
+    return Bot(loop, decisions, wake, stop)
+
+
+@contextmanager
+def state_lock(folder: Path) -> Iterator[None]:
+    """Only one bot at a time works on a state directory. Raises InputError (B107) and OutsideError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise OutsideError(f"{folder} cannot be used: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            problem = Problem("B107", field="state", got=quoted(str(folder)), expected="a state directory of one's own")
+            raise InputError(problem) from None
+        yield
+
+
+@contextmanager
+def local_ports(configuration: Configuration, clock: Clock) -> Iterator[Ports]:
+    """The adapters that the configuration names: SQLite, a bare repository, Prometheus or built-in scraping.
+
+    Raises InputError for settings that an adapter refuses and OutsideError where the state cannot be opened.
+    """
+    store = SqlStore.open(configuration.store_path)
+    ledger = SqliteLedger(configuration.ledger_path)
+    host = LocalGitHost(
+        GitRepository(configuration.repository), configuration.identity, lambda: datetime.fromtimestamp(clock(), UTC)
+    )
+    try:
+        with _source(configuration, clock) as source:
+            yield Ports(store, ledger, host, source)
+    finally:
+        ledger.close()
+        store.close()
+
+
+@contextmanager
+def _source(configuration: Configuration, clock: Clock) -> Iterator[MetricsSource]:
+    settings = configuration.metrics
+    if isinstance(settings, PrometheusSettings):
+        from trimtab_bot.metrics.prometheus import PrometheusSource
+
+        try:
+            prometheus = PrometheusSource(
+                settings.url,
+                freshness_limit=configuration.freshness,
+                clock=clock,
+                bearer_token_file=settings.bearer_token_file,
+                ca_file=settings.ca_file,
+            )
+        except ValueError as error:
+            problem = Problem("B103", field="metrics.prometheus.url", got="", expected=str(error))
+            raise InputError(problem) from None
+        try:
+            yield prometheus
+        finally:
+            prometheus.close()
+    else:
+        from trimtab_bot.metrics.scrape import ScrapeSource
+
+        with ScrapeSource(
+            settings.targets,
+            longest=configuration.window,
+            freshness_limit=configuration.freshness,
+            interval=settings.interval,
+            clock=clock,
+        ) as scrape:
+            yield scrape

@@ -1,0 +1,196 @@
+"""The world at the moment of a decision: everything that a digest covers, read anew from where it really is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trimtab_bot.approvals.binding import Binding
+from trimtab_bot.approvals.machine import Circumstances, Hosted, Voter
+from trimtab_bot.changes.history import versions_of
+from trimtab_bot.findings import Subject
+from trimtab_bot.incidents.evidence import standing
+from trimtab_bot.moments import moment_text
+from trimtab_bot.persons import Role
+from trimtab_config.githost.interface import ProposalState
+from trimtab_kernel.canonical import digest_of
+
+if TYPE_CHECKING:
+    from trimtab_bot.changes.history import FleetAt, History
+    from trimtab_bot.configuration import ApprovalPolicy, Configuration
+    from trimtab_bot.incidents.evidence import Look, Standing
+    from trimtab_bot.moments import Clock
+    from trimtab_bot.persons import People
+    from trimtab_bot.records import Incident, Proposal
+    from trimtab_config.git.identity import GitIdentity
+    from trimtab_config.githost.interface import GitHost
+
+BOT = "trimtab-bot"
+"""The bot as a person: its id in records. Nobody else can have it, and no decision of it ever counts."""
+_STATES = {ProposalState.OPEN: Hosted.OPEN, ProposalState.MERGED: Hosted.MERGED, ProposalState.CLOSED: Hosted.CLOSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the loop is doing: when it last ended a tick, and what is wrong (``""`` where nothing is)."""
+
+    last_tick: float | None
+    note: str
+
+
+class Sight:
+    """What the loop saw last, shared with the people who decide. Each value is replaced whole, so any thread may read."""
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self._look: Look | None = None
+        self._health = Health(None, "the bot has not looked yet")
+
+    def put(self, look: Look) -> None:
+        """The loop has looked."""
+        self._look = look
+
+    def get(self) -> Look | None:
+        """The newest completed look; None before the first."""
+        return self._look
+
+    def put_health(self, health: Health) -> None:
+        """The loop has ended a tick."""
+        self._health = health
+
+    def health(self) -> Health:
+        """How the loop is doing."""
+        return self._health
+
+
+def voters(people: People, bot: GitIdentity) -> dict[str, Voter]:
+    """The configured persons as the approval machine sees them. Whoever lists the bot's Git identity is the bot."""
+    return {
+        person.id: Voter(person.id, Role.APPROVER in person.roles, bot in person.git or person.id == BOT)
+        for person in people
+    }
+
+
+def policy_digest(policy: ApprovalPolicy, bot: GitIdentity) -> str:
+    """The rules of approval, as a digest."""
+    return str(digest_of({"rules": 1, "quorum": policy.quorum, "expiry": repr(policy.expiry), "bot": str(bot)}))
+
+
+def targets_between(base: FleetAt, head: FleetAt) -> tuple[str, ...]:
+    """What merging would change for devices: a line for each model and device group, whichever model it is.
+
+    ``kiosk-emea triage 1.2.0 -> 1.1.0``. Where one of the two does not compile that is a line as well.
+    """
+    lines = []
+    for key in sorted(base.placements.keys() | head.placements.keys()):
+        before, after = base.placements.get(key), head.placements.get(key)
+        if before is not None and after is not None and before.source_digest == after.source_digest:
+            continue
+        texts = ["+".join(versions_of(each)) or "kept" if each is not None else "nothing" for each in (before, after)]
+        lines.append(f"{key[1]} {key[0]} {texts[0]} -> {texts[1]}")
+    lines.extend(f"problem before: {problem}" for problem in base.all_problems)
+    lines.extend(f"problem after: {problem}" for problem in head.all_problems)
+    return tuple(lines)
+
+
+class World:
+    """Establishes :class:`Circumstances`. May be used from any thread."""
+
+    def __init__(
+        self, configuration: Configuration, history: History, host: GitHost, sight: Sight, clock: Clock
+    ) -> None:
+        """``sight`` is shared with the loop."""
+        self._configuration = configuration
+        self._history = history
+        self._host = host
+        self._sight = sight
+        self._clock = clock
+        self._voters = voters(configuration.people, configuration.identity)
+        self._policy = policy_digest(configuration.approval, configuration.identity)
+
+    @property
+    def voters(self) -> dict[str, Voter]:
+        """The configured persons."""
+        return self._voters
+
+    @property
+    def policy(self) -> str:
+        """The digest of the rules of approval."""
+        return self._policy
+
+    @property
+    def repository(self) -> str:
+        """The repository as digests name it."""
+        return str(self._configuration.repository)
+
+    def branch_head(self) -> str | None:
+        """The newest commit of the branch. Raises OutsideError."""
+        return self._history.repository.resolve(self._configuration.branch)
+
+    def standing(self, incident: Incident) -> Standing:
+        """What the incident's evidence says now."""
+        subject = Subject(incident.concern, incident.model, incident.version, incident.policy)
+        limit = max(self._configuration.freshness, 3 * self._configuration.tick)
+        return standing(incident.evidence, subject, self._sight.get(), self._clock(), limit)
+
+    def now(self, proposal: Proposal, incident: Incident) -> Circumstances:
+        """The circumstances of one proposal. Raises OutsideError where Git does not answer."""
+        ballot, bound = proposal.ballot, proposal.ballot.binding
+        at = self._clock()
+        found = (
+            self._host.find_proposal(proposal.key) if proposal.number is None else self._host.proposal(proposal.number)
+        )
+        base = self.branch_head() or ""
+        head = bound.head if found is None and proposal.number is None else (found.head if found else "")
+        evidence = self.standing(incident)
+        overtaken = self._overtaken(proposal, base)
+        binding = Binding(
+            proposal=proposal.key if found is None else found.key,
+            repository=self.repository,
+            branch=self._configuration.branch if found is None else found.base_branch,
+            base=base,
+            head=head,
+            tree=self._tree(head),
+            targets=self._targets(bound.base, head),
+            evidence=evidence.digest,
+            policy=self._policy,
+            expires_at=moment_text(ballot.expires_at),
+        )
+        return Circumstances(
+            at=at,
+            binding=binding,
+            standing=evidence.verdict,
+            standing_reason=evidence.reason,
+            quorum=self._configuration.approval.quorum,
+            voters=self._voters,
+            hosted=Hosted.ABSENT if found is None else _STATES[found.state],
+            merged=found.merged.sha if found is not None and found.merged is not None else None,
+            overtaken=overtaken,
+        )
+
+    def _tree(self, commit: str) -> str:
+        return self._history.repository.commit(commit).tree if commit else ""
+
+    def _targets(self, base: str, head: str) -> tuple[str, ...]:
+        if not head:
+            return ()
+        return targets_between(self._history.fleet(base), self._history.fleet(head))
+
+    def _overtaken(self, proposal: Proposal, base: str) -> str:
+        """Why the proposal would undo something newer, where that is so: the base no longer asks for the bad version."""
+        if not base or base == proposal.ballot.binding.base:
+            return ""
+        fleet = self._history.fleet(base)
+        if fleet.problems or fleet.groups_asked(proposal.model, proposal.bad_version):
+            return ""
+        versions = {
+            version
+            for (model, group), placement in fleet.placements.items()
+            if model == proposal.model and group in proposal.device_groups
+            for version in versions_of(placement)
+        }
+        asks = ", ".join(sorted(versions)) or "nothing"
+        return (
+            f"the branch has moved on to {base[:12]}, which asks for {proposal.model} {asks} and not for"
+            f" {proposal.bad_version}; rolling back would undo that"
+        )

@@ -1,0 +1,139 @@
+"""``trimtab bot``: run the bot, or say what it remembers."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab_kernel.commandline import Command, print_json
+from trimtab_kernel.problems import ExitCode, InputError, Problem, printable, quoted
+
+if TYPE_CHECKING:
+    import argparse
+
+    from trimtab_bot.store.interface import Reading
+
+
+def _run(arguments: argparse.Namespace) -> ExitCode:
+    from trimtab_bot.assembly import assemble, local_ports, state_lock
+    from trimtab_bot.configuration import load_configuration
+    from trimtab_bot.inbox.app import Inbox
+    from trimtab_bot.inbox.server import InboxServer
+    from trimtab_bot.recording import EventLines
+
+    if arguments.once_ticks is not None and arguments.once_ticks < 1:
+        raise InputError(Problem("B103", field="--once-ticks", got=quoted(arguments.once_ticks), expected="at least 1"))
+    configuration = load_configuration(Path(arguments.config))
+    followers = EventLines(file=Path(arguments.events) if arguments.events else None)
+    with state_lock(configuration.state), local_ports(configuration, time.time) as ports:
+        bot = assemble(configuration, ports, followers, time.time)
+
+        def end(*_: object) -> None:
+            bot.stop.set()
+            bot.wake.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        server = InboxServer(
+            Inbox(bot.decisions, configuration.people),
+            configuration.inbox_host,
+            configuration.inbox_port,
+            configuration.inbox_public_hosts,
+        )
+        try:
+            print(f"inbox {server.start()}", flush=True)
+            bot.loop.run(bot.stop, bot.wake, configuration.tick, arguments.once_ticks)
+        finally:
+            server.stop()
+    return ExitCode.DONE
+
+
+def _status(arguments: argparse.Namespace) -> ExitCode:
+    from trimtab_bot.configuration import load_configuration
+    from trimtab_bot.store.sql import SqlStore
+
+    configuration = load_configuration(Path(arguments.config))
+    if not configuration.store_path.exists():
+        print(f"the bot has no state in {printable(str(configuration.state))} yet", file=sys.stderr)
+        return ExitCode.DONE
+    store = SqlStore.open(configuration.store_path)
+    try:
+        with store.reading() as view:
+            report = _report(view)
+    finally:
+        store.close()
+    if arguments.output == "json":
+        print_json(report)
+        return ExitCode.DONE
+    if not report["incidents"]:
+        print("no incidents", file=sys.stderr)
+    for incident in report["incidents"]:
+        print(f"{incident['id']}  {incident['phase']}  {printable(str(incident['title']))}")
+        for line in ("obstacle", "escalated", "closed"):
+            if incident[line]:
+                print(f"    {line}: {printable(str(incident[line]))}")
+        for proposal in incident["proposals"]:
+            print(f"    {proposal['id']}  {proposal['phase']}  {printable(str(proposal['title']))}")
+    return ExitCode.DONE
+
+
+def _report(view: Reading) -> dict[str, list[dict[str, Any]]]:
+    proposals: dict[str, list[dict[str, Any]]] = {}
+    for each in view.proposals():
+        proposals.setdefault(each.incident_id, []).append(
+            {"id": each.id, "number": each.number, "phase": each.ballot.phase.value, "title": each.title}
+        )
+    return {
+        "incidents": [
+            {
+                "id": each.id,
+                "phase": each.phase.value,
+                "title": each.title,
+                "obstacle": f"{each.obstacle_code} {each.obstacle}".strip(),
+                "escalated": each.escalated_because,
+                "closed": each.closed_because,
+                "proposals": proposals.get(each.id, []),
+            }
+            for each in view.incidents()
+        ]
+    }
+
+
+def _configure_run(parser: argparse.ArgumentParser) -> None:
+    _configure_common(parser)
+    parser.add_argument("--once-ticks", type=int, metavar="N", help="end after N ticks")
+    parser.add_argument("--events", metavar="FILE", help="append one JSON object a line for every event")
+
+
+def _configure_status(parser: argparse.ArgumentParser) -> None:
+    _configure_common(parser)
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="for people, or for programs")
+
+
+def _configure_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, metavar="FILE", help="the bot's configuration (bot.yaml)")
+
+
+COMMAND = Command(
+    name="bot",
+    summary="watch a fleet, propose rollbacks, carry out what people approve",
+    subcommands=(
+        Command(
+            name="run",
+            summary="run the bot and its inbox; ends with Ctrl-C",
+            examples=("trimtab bot run --config bot.yaml", "trimtab bot run --config bot.yaml --events events.jsonl"),
+            configure=_configure_run,
+            run=_run,
+        ),
+        Command(
+            name="status",
+            summary="show the incidents and proposals that the bot remembers",
+            examples=("trimtab bot status --config bot.yaml",),
+            configure=_configure_status,
+            run=_status,
+        ),
+    ),
+)

@@ -1,0 +1,374 @@
+"""The bot's configuration: ``bot.yaml`` as frozen values, every problem collected.
+
+The shapes are read by the same reader as manifests, so the same mistakes give the same codes (F1xx: unknown field,
+missing field, wrong type, with line and "did you mean"); what only the bot can judge has codes of its own (B1xx).
+Relative paths are relative to the folder of the file. No secret stands in it: tokens are there as SHA-256 digests.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from trimtab_bot.alarms import AlarmRule
+from trimtab_bot.persons import People, Person, Role, conflicts
+from trimtab_bot.remedies.rollback import RollbackOptions
+from trimtab_config.git.identity import GitIdentity
+from trimtab_config.git.refs import branch_ref
+from trimtab_config.spec.reader import read_object
+from trimtab_config.spec.scalars import (
+    Accepts,
+    DurationField,
+    LabelNameField,
+    NumberField,
+    PositiveField,
+    Scalar,
+    TextField,
+    integer,
+)
+from trimtab_kernel.identity import Digest, IdentityError
+from trimtab_kernel.problems import Collector, InputError, Problem, quoted
+from trimtab_kernel.rules import Window
+
+if TYPE_CHECKING:
+    from trimtab_config.spec.kinds import Origin
+
+MAX_BYTES = 1024 * 1024
+_SHORTEST_TICK = 0.2
+_LONGEST_TICK = 3600.0
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text if text.startswith("sha256:") else f"sha256:{text}")
+    except IdentityError as error:
+        raise ValueError(f"expected 64 hex digits ({error})") from None
+
+
+def _branch(text: str) -> str:
+    branch_ref(text)
+    return text
+
+
+_TEXT = {"type": "string"}
+IdentityField = Annotated[
+    GitIdentity,
+    Scalar("identity", GitIdentity.parse, 'an identity such as "Ada <ada@example.org>"', Accepts.TEXT, _TEXT),
+]
+TokenField = Annotated[Digest, Scalar("token digest", _digest, "64 hex digits", Accepts.TEXT_OR_NUMBER, _TEXT)]
+WindowField = Annotated[Window, Scalar("window", Window.parse, 'a window such as "5m"', Accepts.TEXT, _TEXT)]
+BranchField = Annotated[str, Scalar("branch", _branch, 'a branch name such as "main"', Accepts.TEXT, _TEXT)]
+PortField = Annotated[int, integer(0, 65535)]
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusFile:
+    """A Prometheus that records what `trimtab rules` prints."""
+
+    url: TextField
+    bearer_token_file: TextField | None = None
+    ca_file: TextField | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeFile:
+    """The built-in source. ``targets`` is a file of Prometheus' file-based service discovery (JSON)."""
+
+    targets: TextField
+    interval: DurationField = datetime.timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsFile:
+    """Exactly one of the two."""
+
+    prometheus: PrometheusFile | None = None
+    scrape: ScrapeFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFile:
+    """Where the built-in inbox listens; port 0 takes a free one. ``public_hosts`` are names under which a proxy reaches it."""
+
+    host: TextField = "127.0.0.1"
+    port: PortField = 0
+    public_hosts: tuple[TextField, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalFile:
+    """How many distinct persons must approve, and how long a proposal is open for decision."""
+
+    quorum: PositiveField = 1
+    expiry: DurationField = datetime.timedelta(hours=4)
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmsFile:
+    """See :class:`trimtab_bot.alarms.AlarmRule`."""
+
+    false_alarms: NumberField = Decimal("0.05")
+    horizon: DurationField = datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryFile:
+    """How long after a merge the bot waits for fleet and figure before it calls for help."""
+
+    limit: DurationField = datetime.timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesFile:
+    """How many first-parent commits are searched for the change that brought a version."""
+
+    search_commits: PositiveField = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackFile:
+    """How long the bad version is held after a rollback, and by whom (the device groups' team unless given)."""
+
+    hold_days: PositiveField = 30
+    hold_owner: TextField | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemediesFile:
+    """Options of the remedies."""
+
+    rollback: RollbackFile = field(default_factory=RollbackFile)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFile:
+    """As whom the bot commits."""
+
+    name: TextField = "Trimtab Bot"
+    email: TextField = "bot@trimtab.invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonFile:
+    """One person. Without ``roles`` a person only sees."""
+
+    id: LabelNameField
+    name: TextField
+    git: tuple[IdentityField, ...]
+    token_sha256: TokenField
+    roles: tuple[Role, ...] = (Role.VIEWER,)
+
+
+@dataclass(frozen=True, slots=True)
+class BotFile:
+    """``bot.yaml`` as it is written. Durations such as ``5s``, ``24h``."""
+
+    repository: TextField
+    state: TextField
+    metrics: MetricsFile
+    people: tuple[PersonFile, ...]
+    branch: BranchField = "main"
+    path: TextField = "."
+    window: WindowField = Window.MINUTES_5
+    tick: DurationField = datetime.timedelta(seconds=10)
+    freshness: DurationField | None = None
+    inbox: InboxFile = field(default_factory=InboxFile)
+    approval: ApprovalFile = field(default_factory=ApprovalFile)
+    identity: IdentityFile = field(default_factory=IdentityFile)
+    alarms: AlarmsFile = field(default_factory=AlarmsFile)
+    recovery: RecoveryFile = field(default_factory=RecoveryFile)
+    changes: ChangesFile = field(default_factory=ChangesFile)
+    remedies: RemediesFile = field(default_factory=RemediesFile)
+
+
+# ---------------------------------------------------------------- what the bot works with
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusSettings:
+    """See :class:`PrometheusFile`."""
+
+    url: str
+    bearer_token_file: Path | None
+    ca_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeSettings:
+    """See :class:`ScrapeFile`; ``interval`` in seconds."""
+
+    targets: Path
+    interval: float
+
+
+MetricsSettings: TypeAlias = PrometheusSettings | ScrapeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalPolicy:
+    """The rules of approval; ``expiry`` in seconds. Their digest is part of what people approve."""
+
+    quorum: int
+    expiry: float
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything that the bot is told. All spans in seconds, all paths absolute."""
+
+    repository: Path
+    branch: str
+    path: str
+    state: Path
+    window: Window
+    tick: float
+    freshness: float
+    metrics: MetricsSettings
+    inbox_host: str
+    inbox_port: int
+    inbox_public_hosts: tuple[str, ...]
+    approval: ApprovalPolicy
+    identity: GitIdentity
+    people: People
+    alarms: AlarmRule
+    recovery_limit: float
+    search_commits: int
+    rollback: RollbackOptions
+
+    @property
+    def store_path(self) -> Path:
+        """The database of the bot's memory."""
+        return self.state / "bot.db"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's database."""
+        return self.state / "ledger.db"
+
+
+def load_configuration(path: Path) -> Configuration:
+    """Read ``bot.yaml``. Raises InputError with everything that is wrong in it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(Problem("B101", str(path), got=reason.lower(), expected="a readable file")) from None
+    return read_configuration(content, path.resolve().parent, path.name)
+
+
+def read_configuration(content: bytes, folder: Path, name: str = "bot.yaml") -> Configuration:
+    """As :func:`load_configuration`, from bytes; relative paths are relative to ``folder``. Pure."""
+    read = read_object(name, content, BotFile)
+    if read.value is None:
+        raise InputError(*read.problems)
+    judge = _Judge(name, read.origin)
+    configuration = judge.configuration(read.value, folder)
+    if configuration is None:
+        raise InputError(*judge.problems.sorted())
+    return configuration
+
+
+class _Judge:
+    """What cannot be seen in one field alone."""
+
+    def __init__(self, file: str, origin: Origin) -> None:
+        self.file = file
+        self.origin = origin
+        self.problems = Collector()
+
+    def refuse(self, place: str, got: object, expected: str, hint: str = "", code: str = "B103") -> None:
+        line = self.origin.line_of(place)
+        self.problems.add(Problem(code, self.file, line, place, quoted(got), expected, hint))
+
+    def configuration(self, file: BotFile, folder: Path) -> Configuration | None:
+        tick = file.tick.total_seconds()
+        if not _SHORTEST_TICK <= tick <= _LONGEST_TICK:
+            self.refuse("tick", f"{tick:g} s", "1s to 1h")
+        # Three ticks of a slow scraper, and never less than what a missed scrape needs.
+        freshness = max(15.0, 3 * tick) if file.freshness is None else file.freshness.total_seconds()
+        if freshness <= 0:
+            self.refuse("freshness", f"{freshness:g} s", "a positive duration")
+        for place, span in (("approval.expiry", file.approval.expiry), ("recovery.limit", file.recovery.limit)):
+            if span.total_seconds() <= 0:
+                self.refuse(place, f"{span.total_seconds():g} s", "a positive duration")
+        metrics = self.metrics(file.metrics, folder)
+        identity = self.identity(file.identity)
+        people = self.people(file, identity)
+        alarms = self.alarms(file.alarms)
+        if self.problems.problems or metrics is None or people is None or identity is None or alarms is None:
+            return None
+        return Configuration(
+            repository=_absolute(folder, file.repository),
+            branch=file.branch,
+            path="" if file.path.strip("/") in ("", ".") else file.path.strip("/").removeprefix("./"),
+            state=_absolute(folder, file.state),
+            window=file.window,
+            tick=tick,
+            freshness=freshness,
+            metrics=metrics,
+            inbox_host=file.inbox.host,
+            inbox_port=file.inbox.port,
+            inbox_public_hosts=file.inbox.public_hosts,
+            approval=ApprovalPolicy(file.approval.quorum, file.approval.expiry.total_seconds()),
+            identity=identity,
+            people=people,
+            alarms=alarms,
+            recovery_limit=file.recovery.limit.total_seconds(),
+            search_commits=file.changes.search_commits,
+            rollback=RollbackOptions(file.remedies.rollback.hold_days, file.remedies.rollback.hold_owner or ""),
+        )
+
+    def metrics(self, file: MetricsFile, folder: Path) -> MetricsSettings | None:
+        if file.prometheus is not None and file.scrape is None:
+            source = file.prometheus
+            return PrometheusSettings(
+                source.url, _optional(folder, source.bearer_token_file), _optional(folder, source.ca_file)
+            )
+        if file.scrape is not None and file.prometheus is None:
+            interval = file.scrape.interval.total_seconds()
+            if interval <= 0:
+                self.refuse("metrics.scrape.interval", f"{interval:g} s", "a positive duration")
+            return ScrapeSettings(_absolute(folder, file.scrape.targets), interval)
+        got = "both" if file.prometheus else "neither"
+        self.refuse("metrics", got, "either prometheus or scrape")
+        return None
+
+    def people(self, file: BotFile, bot: GitIdentity | None) -> People | None:
+        persons = tuple(
+            Person(each.id, each.name, frozenset(each.git), each.token_sha256, frozenset(each.roles))
+            for each in file.people
+        )
+        found = conflicts(persons)
+        for problem in found:
+            self.refuse(problem.field, problem.got, problem.expected, code=problem.code)
+        approvers = [person for person in persons if Role.APPROVER in person.roles and bot not in person.git]
+        if len(approvers) < file.approval.quorum:
+            got = f"{len(approvers)} approvers who are not the bot"
+            self.refuse("approval.quorum", file.approval.quorum, f"at most {len(approvers)}", got, code="B108")
+        return None if found else People(persons)
+
+    def identity(self, file: IdentityFile) -> GitIdentity | None:
+        try:
+            return GitIdentity.parse(f"{file.name} <{file.email}>")
+        except ValueError as error:
+            self.refuse("identity", f"{file.name} <{file.email}>", str(error).removeprefix("expected "))
+            return None
+
+    def alarms(self, file: AlarmsFile) -> AlarmRule | None:
+        try:
+            return AlarmRule(float(file.false_alarms), file.horizon.total_seconds())
+        except ValueError as error:
+            self.refuse("alarms", f"{file.false_alarms} within {file.horizon}", str(error).removeprefix("expected "))
+            return None
+
+
+def _absolute(folder: Path, text: str) -> Path:
+    return (folder / Path(text).expanduser()).absolute()
+
+
+def _optional(folder: Path, text: str | None) -> Path | None:
+    return None if text is None else _absolute(folder, text)

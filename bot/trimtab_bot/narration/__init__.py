@@ -1,0 +1,1 @@
+"""Words for people: what happened, what is proposed, what is fact and what is estimate."""

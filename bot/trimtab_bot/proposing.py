@@ -1,0 +1,160 @@
+"""From a draft to a proposal: the commit is written, judged as a fleet, and bound to a digest. Nothing is shown yet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from trimtab_bot.approvals.binding import Binding
+from trimtab_bot.approvals.machine import Ballot, Phase
+from trimtab_bot.circumstances import BOT, targets_between
+from trimtab_bot.inbox.interface import FactKind
+from trimtab_bot.moments import clock_text, moment_text
+from trimtab_bot.records import FactLine, Proposal
+from trimtab_bot.remedies.interface import Impossible
+from trimtab_kernel.canonical import digest_of
+from trimtab_kernel.problems import InputError, printable
+
+if TYPE_CHECKING:
+    from trimtab_bot.changes.history import History
+    from trimtab_bot.circumstances import World
+    from trimtab_bot.configuration import Configuration
+    from trimtab_bot.records import CommitRecord, Incident
+    from trimtab_bot.remedies.interface import Draft
+    from trimtab_config.git.identity import GitIdentity
+
+_DIFF_BYTES = 64 * 1024
+_KEY_LENGTH = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Authors:
+    """Who had a hand in the offending change: persons, and identities that belong to nobody."""
+
+    persons: frozenset[str]
+    unknown: tuple[GitIdentity, ...]
+
+
+def proposal_key(remedy: str, model: str, version: str, base: str, revision: int) -> str:
+    """The idempotency key: what is undone, on which base, which try. Long names are shortened by their digest."""
+    key = f"{remedy}/{model}/{version}/{base[:12]}/{revision}"
+    if len(key) <= _KEY_LENGTH:
+        return key
+    return f"{remedy}/{digest_of([model, version]).hex[:16]}/{base[:12]}/{revision}"
+
+
+def branch_name(key: str) -> str:
+    """The proposal's branch, from its key. Names of models and versions are ref names but for an ending that git keeps."""
+    return "trimtab/" + re.sub(r"\.lock(?=/|$)", "-lock", key)
+
+
+def make_proposal(
+    *,
+    configuration: Configuration,
+    world: World,
+    history: History,
+    incident: Incident,
+    draft: Draft,
+    remedy: str,
+    offending: CommitRecord,
+    authors: Authors,
+    base: str,
+    revision: int,
+    at: float,
+) -> Proposal | Impossible:
+    """The proposal of ``draft`` on ``base``, as a record in phase DRAFT. Its commit exists; no ref leads to it.
+
+    Impossible (B304, B309) where the fleet that it leads to has problems that the fleet on ``base`` has not, or would
+    still run the bad version somewhere. Raises OutsideError where the repository does not answer.
+    """
+    key = proposal_key(remedy, incident.model, incident.version, base, revision)
+    message = _message(draft, incident)
+    when = datetime.fromtimestamp(int(at), UTC)
+    bot = configuration.identity
+    try:
+        head = history.repository.write_commit(base, draft.changes, bot, bot, message, when)
+    except InputError as error:
+        return Impossible("B303", f"the commit cannot be written: {error.problems[0]}")
+    before, after = history.fleet(base), history.fleet(head)
+    new = [problem for problem in after.all_problems if problem not in before.all_problems]
+    if new:
+        more = f" and {len(new) - 1} more" if len(new) > 1 else ""
+        return Impossible("B304", f"the fleet would not compile: {new[0]}{more}")
+    left = after.groups_asked(incident.model, incident.version)
+    if left:
+        return Impossible("B309", f"{', '.join(left)} would still be told to run {incident.model} {incident.version}")
+    targets = targets_between(before, after)
+    expires_at = at + configuration.approval.expiry
+    binding = Binding(
+        proposal=key,
+        repository=world.repository,
+        branch=configuration.branch,
+        base=base,
+        head=head,
+        tree=history.repository.commit(head).tree,
+        targets=targets,
+        evidence=world.standing(incident).digest,
+        policy=world.policy,
+        expires_at=moment_text(expires_at),
+    )
+    return Proposal(
+        id=f"p-{digest_of([incident.id, key]).hex[:10]}",
+        key=key,
+        incident_id=incident.id,
+        remedy=remedy,
+        title=draft.title,
+        summary="",
+        message=message,
+        model=incident.model,
+        bad_version=incident.version,
+        good_version=draft.good_version,
+        verified=draft.verified,
+        restored_commit=draft.restored_commit,
+        hold_until=draft.hold_until,
+        device_groups=incident.device_groups,
+        devices=incident.devices,
+        facts=(*_facts(incident, offending), *draft.facts, *_target_facts(targets)),
+        diff=history.repository.diff(base, head, limit=_DIFF_BYTES),
+        offending=offending,
+        head_branch=branch_name(key),
+        opened_at=at,
+        ballot=Ballot(
+            phase=Phase.DRAFT,
+            binding=binding,
+            digest=str(binding.digest()),
+            expires_at=expires_at,
+            proposer=BOT,
+            authors=authors.persons,
+            unknown_authors=tuple(str(identity) for identity in authors.unknown),
+        ),
+    )
+
+
+def _message(draft: Draft, incident: Incident) -> str:
+    gauge = incident.evidence.gauge
+    figure = f" ({gauge.label} {gauge.value:.3g}, limit {gauge.limit:.3g}, n = {gauge.n})" if gauge else ""
+    body = (
+        f"{incident.model} {incident.version} breaks {incident.policy}{figure}.\n"
+        f"Restores {draft.restored_commit} and holds the version until {draft.hold_until}.\n\n"
+        f"Trimtab-Incident: {incident.id}"
+    )
+    return f"{printable(draft.title)}\n\n{body}"
+
+
+def _facts(incident: Incident, offending: CommitRecord) -> tuple[FactLine, ...]:
+    lines = list(incident.evidence.facts)
+    if incident.harm is not None:
+        lines.append(FactLine("Harm", incident.harm.text, FactKind.ESTIMATE))
+    commit = f'{offending.sha[:12]} "{printable(offending.subject, 120)}" by {printable(offending.author, 120)}'
+    lines.append(FactLine("Moved to this version by", f"{commit}, {clock_text(offending.at)}", FactKind.FACT))
+    lines.append(
+        FactLine("Hand in that change", ", ".join(printable(who, 120) for who in offending.authors), FactKind.FACT)
+    )
+    return tuple(lines)
+
+
+def _target_facts(targets: tuple[str, ...]) -> tuple[FactLine, ...]:
+    shown = "; ".join(targets[:12]) + (f"; and {len(targets) - 12} more" if len(targets) > 12 else "")
+    return (FactLine("What changes for devices", shown or "nothing", FactKind.FACT),)

@@ -1,0 +1,25 @@
+"""Remedies: registered steps, each with a schema of its options, that turn a situation into a change to propose."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from trimtab_bot.remedies.rollback import Rollback
+from trimtab_kernel.problems import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trimtab_bot.remedies.interface import Remedy
+
+REMEDIES: Mapping[str, Remedy] = MappingProxyType({remedy.name: remedy for remedy in (Rollback(),)})
+"""Every step that may change the fleet, by name. What is not here cannot be done."""
+
+
+def remedy(name: str) -> Remedy:
+    """The registered step of this name. Raises RefusedError (B307)."""
+    found = REMEDIES.get(name)
+    if found is None:
+        raise RefusedError("B307", f'there is no remedy "{name}"; expected one of {", ".join(sorted(REMEDIES))}')
+    return found

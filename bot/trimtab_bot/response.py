@@ -1,0 +1,499 @@
+"""From incident to recovery: propose, keep the proposal true, carry out what was approved, watch the fleet return.
+
+Everything here is level-based: each tick looks at what is true now and moves one step towards where it should be, so
+that a repeat is harmless and a restart needs no special road.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from trimtab_bot.approvals.machine import CloseOnHost, Look, Merge, Phase, objection, step
+from trimtab_bot.changes.history import versions_of
+from trimtab_bot.changes.likely import find_moves
+from trimtab_bot.detection import commit_record
+from trimtab_bot.execution import record_intent, record_merge
+from trimtab_bot.findings import Subject
+from trimtab_bot.incidents import course
+from trimtab_bot.incidents.evidence import evidence_of
+from trimtab_bot.incidents.story import story_of, tell
+from trimtab_bot.ledger.interface import EntryKind
+from trimtab_bot.moments import span_text
+from trimtab_bot.narration.interface import Plan
+from trimtab_bot.proposing import Authors, make_proposal, proposal_key
+from trimtab_bot.recording import record
+from trimtab_bot.records import IncidentPhase, TimelineRecord
+from trimtab_bot.recovery import read_progress
+from trimtab_bot.remedies import remedy
+from trimtab_bot.remedies.interface import Impossible, Situation
+from trimtab_config.git.identity import GitIdentity
+from trimtab_config.githost.interface import ProposalState
+from trimtab_kernel.problems import InputError
+from trimtab_kernel.verdict import Verdict
+
+if TYPE_CHECKING:
+    from trimtab_bot.changes.history import FleetAt, History
+    from trimtab_bot.circumstances import World
+    from trimtab_bot.configuration import Configuration
+    from trimtab_bot.execution import Executor
+    from trimtab_bot.findings import Finding
+    from trimtab_bot.incidents.evidence import Look as MetricsLook
+    from trimtab_bot.metrics.interface import MetricsSource
+    from trimtab_bot.moments import Clock
+    from trimtab_bot.narration.interface import Narrator
+    from trimtab_bot.recording import Scribe
+    from trimtab_bot.records import CommitRecord, Incident, Proposal
+    from trimtab_bot.store.interface import Store, Writing
+    from trimtab_config.githost.interface import GitHost
+
+ROLLBACK = "rollback"
+MOST_TRIES = 5
+"""Proposals on one base, before the bot stops asking and calls for help."""
+
+
+class Response:
+    """What the bot does about incidents. Used by the loop alone."""
+
+    def __init__(
+        self,
+        *,
+        configuration: Configuration,
+        store: Store,
+        scribe: Scribe,
+        history: History,
+        host: GitHost,
+        source: MetricsSource,
+        world: World,
+        executor: Executor,
+        narrator: Narrator,
+        clock: Clock,
+    ) -> None:
+        """All of these are shared with the loop."""
+        self._configuration = configuration
+        self._store = store
+        self._scribe = scribe
+        self._history = history
+        self._host = host
+        self._source = source
+        self._world = world
+        self._executor = executor
+        self._narrator = narrator
+        self._clock = clock
+
+    # ------------------------------------------------ proposals
+
+    def advance_proposals(self) -> None:
+        """Judge every proposal that is not over, and do what follows. Raises OutsideError."""
+        with self._store.reading() as view:
+            pending = [each for each in view.proposals() if not each.closed_on_host]
+        for proposal in pending:
+            self._advance_proposal(proposal)
+
+    def _advance_proposal(self, found: Proposal) -> None:
+        with self._store.transaction() as work:
+            proposal = work.proposal(found.id)
+            incident = work.incident(found.incident_id)
+            if proposal is None or incident is None:
+                return
+            merge: Merge | None = None
+            if not proposal.ballot.phase.is_final:
+                before, now = proposal.ballot, self._world.now(proposal, incident)
+                ballot, commands = step(before, Look(now))
+                proposal = replace(proposal, ballot=ballot)
+                merge = next((command for command in commands if isinstance(command, Merge)), None)
+                if merge is not None:
+                    proposal = record_intent(work, proposal, merge, now.at)
+                if ballot.phase is not before.phase and ballot.code:
+                    self._note_end(work, proposal, now.at)
+                record_merge(work, proposal, now.at)
+        self._scribe.flush()
+        phase = proposal.ballot.phase
+        if phase is Phase.DRAFT:
+            self._executor.open(proposal)
+        elif merge is not None:
+            self._executor.merge(proposal, merge)
+        elif phase.is_final and phase is not Phase.MERGED:
+            self._executor.close(proposal, CloseOnHost(proposal.ballot.code, proposal.ballot.reason))
+
+    def _note_end(self, work: Writing, proposal: Proposal, at: float) -> None:
+        """A rule decided: it is over, or waits again."""
+        ballot = proposal.ballot
+        if ballot.phase is Phase.MERGED:
+            return
+        text = f"proposal {proposal.number or ''} is {ballot.phase.value}: {ballot.code} {ballot.reason}".replace(
+            "  ", " "
+        )
+        work.add_timeline(TimelineRecord(proposal.incident_id, at, text))
+        work.add_record(
+            record(
+                f"{proposal.id}/{ballot.phase.value}/{ballot.code}/{len(ballot.votes)}",
+                *(EntryKind.DECISION, at, proposal.id, ballot.phase.value),
+                proposal=proposal.id,
+                incident=proposal.incident_id,
+                model=proposal.model,
+                version=proposal.bad_version,
+                code=ballot.code,
+                text=text,
+            )
+        )
+
+    # ------------------------------------------------ incidents
+
+    def advance_incidents(self, fleet: FleetAt, look: MetricsLook, *, at_head: bool) -> None:
+        """Move every open incident one step. Raises OutsideError.
+
+        ``fleet`` is the head of the branch; without ``at_head`` it is the last one that compiled, and then nothing is
+        concluded from what it asks for.
+        """
+        with self._store.reading() as view:
+            incidents = view.incidents(open_only=True)
+        for incident in incidents:
+            if incident.phase is IncidentPhase.OPEN:
+                self._advance_open(incident, fleet, look, at_head=at_head)
+            else:
+                self._watch(incident, fleet, look, at_head=at_head)
+
+    def _advance_open(self, incident: Incident, fleet: FleetAt, look: MetricsLook, *, at_head: bool) -> None:
+        at = self._clock()
+        proposal = self._proposal_of(incident)
+        if proposal is not None and proposal.ballot.phase is Phase.MERGED:
+            approved = max((vote.at for vote in proposal.ballot.votes), default=None)
+            merged_at = proposal.merged_at or at
+            self._put(
+                course.watched(
+                    incident,
+                    good_version=proposal.good_version,
+                    remedied_by=proposal.id,
+                    at=merged_at,
+                    approved_at=approved,
+                )
+            )
+            return
+        if not at_head:
+            return
+        if not fleet.groups_asked(incident.model, incident.version):
+            good = _asked_now(fleet, incident)
+            text = f"the branch no longer asks for {incident.version} since {fleet.commit[:12]}; it asks for {good or 'nothing'}"
+            self._put(
+                course.watched(incident, good_version=good, remedied_by=fleet.commit, at=at),
+                text,
+                at,
+                event="overtaken",
+            )
+            return
+        finding = look.findings.get(Subject(incident.concern, incident.model, incident.version, incident.policy))
+        verdict = finding.verdict if finding is not None else Verdict.UNKNOWN
+        if verdict is Verdict.FINE:
+            reason = f"the figure of {incident.version} itself is within its limit again"
+            self._put(course.closed(incident, at, reason), f"closed: {reason}", at, event="closed")
+            return
+        if proposal is not None and not proposal.ballot.phase.is_final:
+            return
+        if proposal is not None and proposal.ballot.phase is Phase.DENIED:
+            if not incident.obstacle_code:
+                ballot = proposal.ballot
+                self._put(tell(course.blocked(incident, ballot.code, ballot.reason, ""), self._narrator))
+            return
+        if proposal is not None and proposal.ballot.phase is Phase.EXPIRED:
+            self._escalate(incident, f"nobody decided in time: {proposal.ballot.reason}", at)
+        if incident.obstacle_code and incident.obstacle_base in ("", fleet.commit):
+            return
+        if verdict is Verdict.BREACH and finding is not None:
+            # A proposal shows the figures of its own time; those of the detection are in the ledger.
+            fresh = replace(self._fresh(incident), evidence=evidence_of(finding))
+            self._propose(fresh, finding, fleet, look, at)
+
+    def _propose(self, incident: Incident, finding: Finding, fleet: FleetAt, look: MetricsLook, at: float) -> None:
+        groups = fleet.groups_asked(incident.model, incident.version)
+        incident = replace(incident, device_groups=groups, devices=sum(fleet.devices(groups).values()))
+        with self._store.reading() as view:
+            states = view.verified_states(incident.model)
+            earlier = view.proposals()
+        same = [each for each in earlier if (each.model, each.bad_version) == (incident.model, incident.version)]
+        live = next((each for each in same if not each.ballot.phase.is_final), None)
+        if live is not None:  # another concern about the same version has proposed it already
+            text = f"covered by proposal {live.number or live.id}"
+            self._put(course.proposed(incident, live.id, live.good_version, at), text, at)
+            return
+        tries = sum(each.ballot.binding.base == fleet.commit for each in same)
+        if tries >= MOST_TRIES:
+            reason = (
+                f"{tries} proposals on {fleet.commit[:12]} ended without a decision; the last: {same[-1].ballot.reason}"
+            )
+            self._block(incident, Impossible("B311", reason), fleet.commit, at)
+            return
+        limit = self._configuration.search_commits
+        moves = find_moves(self._history, fleet.commit, incident.model, incident.version, limit)
+        reporting = {
+            group
+            for finding in look.findings.values()
+            if finding.model == incident.model
+            for group in finding.device_groups
+        }
+        situation = Situation(
+            history=self._history,
+            head=fleet.commit,
+            incident=incident,
+            moves=moves,
+            groups=groups,
+            reporting=tuple(sorted(reporting & set(groups))),
+            states=states,
+            search_commits=limit,
+            at=at,
+        )
+        outcome = remedy(ROLLBACK).plan(situation, self._configuration.rollback)
+        if isinstance(outcome, Impossible):
+            self._block(incident, outcome, fleet.commit, at)
+            return
+        try:
+            records = [commit_record(self._history, move) for move in moves.moves]
+        except InputError as error:
+            self._block(
+                incident, Impossible("B301", f"its authors cannot be known: {error.problems[0]}"), fleet.commit, at
+            )
+            return
+        proposal = make_proposal(
+            configuration=self._configuration,
+            world=self._world,
+            history=self._history,
+            incident=replace(incident, offending=records[0]),
+            draft=outcome,
+            remedy=ROLLBACK,
+            offending=records[0],
+            authors=self._authors(records),
+            base=fleet.commit,
+            revision=self._revision(incident, fleet.commit, at),
+            at=at,
+        )
+        if isinstance(proposal, Impossible):
+            self._block(incident, proposal, fleet.commit, at)
+            return
+        plan = Plan(outcome.good_version, outcome.verified, outcome.restored_commit, outcome.hold_until)
+        incident = tell(
+            course.proposed(replace(incident, offending=records[0]), proposal.id, proposal.good_version, at),
+            self._narrator,
+            plan,
+        )
+        proposal = replace(proposal, summary=self._narrator.summary(story_of(incident, plan)))
+        with self._store.transaction() as work:
+            work.put_incident(incident)
+            work.put_proposal(proposal)
+            work.add_record(
+                record(
+                    *(f"{proposal.id}/open", EntryKind.INTENT, at, proposal.id, "proposing"),
+                    proposal=proposal.id,
+                    incident=incident.id,
+                    host_key=proposal.key,
+                    finding=finding.to_json(),
+                    base=proposal.ballot.binding.base,
+                    head=proposal.ballot.binding.head,
+                    targets=list(proposal.ballot.binding.targets),
+                    digest=proposal.ballot.digest,
+                    model=proposal.model,
+                    version=proposal.bad_version,
+                    text=proposal.title,
+                )
+            )
+        self._executor.open(proposal)
+        self._escalate_without_electorate(incident, proposal, at)
+
+    def _authors(self, records: list[CommitRecord]) -> Authors:
+        """Everybody with a hand in any of the changes. The bot's own identity is known: it is nobody who could approve."""
+        identities = {GitIdentity.lenient(text) for each in records for text in each.authors}
+        known = self._configuration.people.authorship(identities - {self._configuration.identity})
+        return Authors(known.persons, known.unknown)
+
+    def _revision(self, incident: Incident, base: str, at: float) -> int:
+        """The first try that neither the store nor the host knows.
+
+        One that only the host knows is from before the bot lost its memory: it is closed, since nobody's approval of it
+        could be checked.
+        """
+        revision = 1
+        with self._store.reading() as view:
+            keys = {each.key for each in view.proposals()}
+        while True:
+            key = proposal_key(ROLLBACK, incident.model, incident.version, base, revision)
+            if key not in keys:
+                hosted = self._host.find_proposal(key)
+                if hosted is None:
+                    return revision
+                if hosted.state is ProposalState.OPEN and hosted.opened_by == self._configuration.identity:
+                    reason = "superseded: the bot has no memory of it"
+                    with self._store.transaction() as work:
+                        work.add_record(
+                            record(
+                                *(f"orphan/{key}", EntryKind.INTENT, at, incident.id, "withdrawing"),
+                                incident=incident.id,
+                                number=hosted.number,
+                                text=reason,
+                            )
+                        )
+                    self._scribe.flush()
+                    self._host.close(hosted.number, reason)
+            revision += 1
+
+    def _block(self, incident: Incident, obstacle: Impossible, base: str, at: float) -> None:
+        blocked = tell(course.blocked(incident, obstacle.code, obstacle.reason, base), self._narrator)
+        text = f"nothing can be proposed: {obstacle.code} {obstacle.reason}"
+        with self._store.transaction() as work:
+            work.put_incident(blocked)
+            work.add_timeline(TimelineRecord(incident.id, at, text))
+            work.add_record(
+                record(
+                    *(f"{incident.id}/blocked/{base}/{obstacle.code}", EntryKind.DECISION, at, incident.id, "blocked"),
+                    incident=incident.id,
+                    model=incident.model,
+                    version=incident.version,
+                    code=obstacle.code,
+                    text=text,
+                )
+            )
+        self._scribe.flush()
+        self._escalate(blocked, text, at)
+
+    def _escalate_without_electorate(self, incident: Incident, proposal: Proposal, at: float) -> None:
+        voters = self._world.voters
+        able = [person for person in voters if objection(proposal.ballot, person, voters) is None]
+        quorum = self._configuration.approval.quorum
+        if len(able) < quorum:
+            unknown = ", ".join(proposal.ballot.unknown_authors)
+            why = (
+                f"an author of the change is not a configured person: {unknown}"
+                if unknown
+                else "the others wrote the change"
+            )
+            self._escalate(incident, f"{len(able)} of the {quorum} persons needed may approve; {why}", at)
+
+    # ------------------------------------------------ after the merge
+
+    def _watch(self, incident: Incident, fleet: FleetAt, look: MetricsLook, *, at_head: bool) -> None:
+        at = self._clock()
+        if at_head and fleet.groups_asked(incident.model, incident.version):
+            if incident.phase is IncidentPhase.CONVERGED:
+                incident = course.relapsed(incident)
+            text = f"the branch asks for {incident.version} again since {fleet.commit[:12]}"
+            self._put(course.reopened(incident), text, at, event="reopened")
+            return
+        declared = fleet.devices(incident.device_groups)
+        progress = read_progress(self._source, incident.model, incident.version, declared, self._configuration.window)
+        if incident.phase is IncidentPhase.WATCHING and progress.has_converged:
+            incident = course.converged(incident, at)
+            self._put(incident, f"converged: {progress.text()}", at, event="converged")
+        elif incident.phase is IncidentPhase.CONVERGED and not progress.has_converged and not progress.warnings:
+            incident = course.relapsed(incident)
+            self._put(incident, f"no longer converged: {progress.text()}", at, event="relapsed")
+        if incident.phase is IncidentPhase.CONVERGED:
+            verdict, reason = _verdict_of_good(incident, look)
+            if verdict is Verdict.FINE:
+                self._close_recovered(incident, progress.text(), at)
+                return
+            waiting = f"the fleet is back, but the figure of {incident.good_version} is {verdict.value}: {reason}"
+        else:
+            waiting = f"the fleet is not back: {progress.text()}"
+        if at - (incident.merged_at or at) > self._configuration.recovery_limit:
+            limit = span_text(self._configuration.recovery_limit)
+            self._escalate(incident, f"not recovered {limit} after the change: {waiting}", at)
+
+    def _close_recovered(self, incident: Incident, progress: str, at: float) -> None:
+        done = course.recovered(incident, at)
+        with self._store.transaction() as work:
+            work.put_incident(done)
+            if incident.good_version:
+                text = f"recovered: {incident.model} {incident.good_version} is within its limit; {progress}"
+            else:
+                text = f"recovered: no version of {incident.model} is asked for any more; {progress}"
+            work.add_timeline(TimelineRecord(done.id, at, text))
+            work.add_timeline(TimelineRecord(done.id, at, f"closed: {times_text(done)}"))
+            for event, words in (("recovered", text), ("closed", times_text(done))):
+                work.add_record(
+                    record(
+                        *(f"{done.id}/{event}", EntryKind.EVIDENCE, at, done.id, event),
+                        incident=done.id,
+                        model=done.model,
+                        version=done.version,
+                        good_version=done.good_version,
+                        text=words,
+                    )
+                )
+        self._scribe.flush()
+
+    # ------------------------------------------------ parts
+
+    def _proposal_of(self, incident: Incident) -> Proposal | None:
+        if incident.proposal_id is None:
+            return None
+        with self._store.reading() as view:
+            return view.proposal(incident.proposal_id)
+
+    def _fresh(self, incident: Incident) -> Incident:
+        """The incident as it is in the store now."""
+        with self._store.reading() as view:
+            return view.incident(incident.id) or incident
+
+    def _put(self, incident: Incident, text: str = "", at: float = 0.0, *, event: str = "") -> None:
+        with self._store.transaction() as work:
+            work.put_incident(incident)
+            if text:
+                work.add_timeline(TimelineRecord(incident.id, at, text))
+            if event:
+                work.add_record(
+                    record(
+                        f"{incident.id}/{event}/{at!r}",
+                        *(EntryKind.EVIDENCE, at, incident.id, event),
+                        incident=incident.id,
+                        model=incident.model,
+                        version=incident.version,
+                        text=text,
+                    )
+                )
+        self._scribe.flush()
+
+    def _escalate(self, incident: Incident, because: str, at: float) -> None:
+        """Call for help, once for an incident."""
+        incident = self._fresh(incident)
+        if incident.escalated_at is not None:
+            return
+        self._put(course.escalated(incident, at, because), f"escalated: {because}", at, event="escalated")
+
+
+def _asked_now(fleet: FleetAt, incident: Incident) -> str | None:
+    """The version that most devices of the incident's groups are told to run now."""
+    devices: dict[str, int] = {}
+    for (model, group), placement in fleet.placements.items():
+        if model == incident.model and group in incident.device_groups:
+            for version in versions_of(placement):
+                devices[version] = devices.get(version, 0) + fleet.devices([group])[group]
+    return max(sorted(devices), key=lambda version: devices[version]) if devices else None
+
+
+def _verdict_of_good(incident: Incident, look: MetricsLook) -> tuple[Verdict, str]:
+    """What the look says of the good version in the matter of the incident; only a look after the fleet converged counts."""
+    if not incident.good_version:
+        return Verdict.FINE, "no version replaced it"
+    if incident.converged_at is None or look.at < incident.converged_at:
+        return Verdict.UNKNOWN, "the bot has not looked since"
+    found = [
+        finding
+        for finding in look.findings.values()
+        if (finding.concern.value, finding.model, finding.version)
+        == (incident.concern, incident.model, incident.good_version)
+    ]
+    for finding in found:
+        if finding.verdict is not Verdict.FINE:
+            return finding.verdict, finding.reason
+    return (Verdict.FINE, found[0].reason) if found else (Verdict.UNKNOWN, "nothing was measured of it")
+
+
+def times_text(incident: Incident) -> str:
+    """The times of an incident, each as a span since the detection."""
+    names = (
+        ("proposed", incident.proposed_at),
+        ("approved", incident.approved_at),
+        ("merged", incident.merged_at),
+        ("converged", incident.converged_at),
+        ("recovered", incident.recovered_at),
+    )
+    spans = [f"{name} after {span_text(max(0.0, at - incident.detected_at))}" for name, at in names if at is not None]
+    return f"detected, {', '.join(spans)}" if spans else "detected"

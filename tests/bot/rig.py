@@ -1,0 +1,287 @@
+"""A bot over a real bare repository that holds the example fleet, with people, a clock that tests move, and counts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.bot.counts import CountsSource, Fleet
+from tests.repositories import ScratchRepository
+from trimtab_bot.assembly import Bot, Ports, assemble
+from trimtab_bot.configuration import Configuration, read_configuration
+from trimtab_bot.ledger.sqlite import SqliteLedger
+from trimtab_bot.store.sql import SqlStore
+from trimtab_config.git.repository import GitRepository
+from trimtab_config.githost.local import LocalGitHost
+from trimtab_config.sources.folder import load_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trimtab_bot.inbox.interface import DecisionResult, ProposalView
+    from trimtab_bot.records import Incident, Proposal
+    from trimtab_kernel.canonical import Json
+
+FLEET = Path(__file__).parents[2] / "examples" / "fleet"
+START = 1_795_000_000.0
+MARA, BO, ADA, CY, BOT = (
+    "Mara Okafor <mara@example.com>",
+    "Bo Lindqvist <bo@example.com>",
+    "Ada Moreau <ada@example.com>",
+    "Cy Novak <cy@example.com>",
+    "Trimtab Bot <bot@trimtab.example>",
+)
+KIOSKS = ("kiosk-amer", "kiosk-apac", "kiosk-emea", "kiosk-latam")
+FAIR = {"sex-1": (480, 520), "sex-2": (500, 500)}
+UNFAIR = {"sex-1": (200, 800), "sex-2": (500, 500)}
+RELEASE = "deployments/triage.yaml"
+TOKENS = {name: f"{name}-token-{'0' * 24}" for name in ("mara", "bo", "ada", "cy", "vi", "robot")}
+
+
+def person(name: str, identity: str, *roles: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "name": identity.partition(" <")[0],
+        "git": [identity],
+        "tokenSha256": hashlib.sha256(TOKENS[name].encode()).hexdigest(),
+        "roles": list(roles or ("approver",)),
+    }
+
+
+PEOPLE = [
+    person("mara", MARA),
+    person("bo", BO),
+    person("ada", ADA),
+    person("cy", CY),
+    person("vi", "Vi Ewer <vi@example.com>", "viewer"),
+    person("robot", BOT),
+]
+
+
+class Origin:
+    """The bare repository, and what people do to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.scratch = ScratchRepository.create(path)
+        self.path = path
+        self.files: dict[str, bytes] = load_folder(FLEET)
+        self.at = START - 3600
+        self.head = self.commit(MARA, "Fleet: groups, models, policies, prices")
+
+    def commit(
+        self, who: str, message: str, *parents: str, files: Mapping[str, bytes] | None = None, co: str = ""
+    ) -> str:
+        """A commit of the present files on main's tip (or on ``parents``), and main moved to it where none are given."""
+        self.at += 1
+        name, _, email = who.removesuffix(">").partition(" <")
+        stamp = f"{int(self.at)} +0000"
+        tree = self.scratch.tree(dict(self.files if files is None else files))
+        above = parents or ((self.tip(),) if self.exists() else ())
+        options = [part for parent in above for part in ("-p", parent)]
+        text = message + (f"\n\nCo-authored-by: {co}" if co else "")
+        sha = (
+            self.scratch.git(
+                *("commit-tree", tree, *options),
+                given=text.encode(),
+                GIT_AUTHOR_NAME=name,
+                GIT_AUTHOR_EMAIL=email,
+                GIT_AUTHOR_DATE=stamp,
+                GIT_COMMITTER_NAME=name,
+                GIT_COMMITTER_EMAIL=email,
+                GIT_COMMITTER_DATE=stamp,
+            )
+            .decode()
+            .strip()
+        )
+        if not parents:
+            self.scratch.git("update-ref", "refs/heads/main", sha)
+        return sha
+
+    def exists(self) -> bool:
+        return bool(self.scratch.text("for-each-ref", "refs/heads/main"))
+
+    def tip(self) -> str:
+        return self.scratch.tip()
+
+    def read(self, path: str, commit: str = "refs/heads/main") -> str:
+        """One file at a commit."""
+        return self.scratch.git("cat-file", "blob", f"{commit}:{path}").decode()
+
+    def sync(self) -> None:
+        """What main holds becomes what people edit next."""
+        listed = self.scratch.text("ls-tree", "-r", "--name-only", "refs/heads/main").splitlines()
+        self.files = {name: self.scratch.git("cat-file", "blob", f"refs/heads/main:{name}") for name in listed}
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace the first occurrence in a file, as a person would."""
+        text = self.files[path].decode()
+        assert old in text, f"{old!r} is not in {path}"
+        self.files[path] = text.replace(old, new, 1).encode()
+
+    def merge(self, who: str, subject: str, *, merger: str = "", co: str = "") -> str:
+        """The present files as one commit on a branch, merged into main by a true merge commit."""
+        base = self.tip()
+        side = self.commit(who, subject, base, co=co)
+        merged = self.commit(merger or who, f"Merge: {subject}", base, side)
+        self.scratch.git("update-ref", "refs/heads/main", merged, base)
+        return merged
+
+    def release(self, who: str = BO, version: str = "1.2.0", old: str = "1.1.0", **options: str) -> str:
+        """The kiosks' triage moves to another version."""
+        self.edit(RELEASE, f'version: "{old}"', f'version: "{version}"')
+        return self.merge(who, f"Triage {version} on the kiosks", **options)
+
+    def refs(self, prefix: str) -> list[str]:
+        return self.scratch.text("for-each-ref", "--format=%(refname)", prefix).splitlines()
+
+    def merges_of_the_bot(self) -> list[str]:
+        """First-parent commits of main that the bot made."""
+        log = self.scratch.text("log", "--first-parent", "--format=%H %ce", "refs/heads/main").splitlines()
+        return [line.split()[0] for line in log if line.endswith("bot@trimtab.example")]
+
+
+@dataclass
+class Events:
+    """Followers that keep what they are told."""
+
+    seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def tell(self, at: str, event: Mapping[str, Json]) -> None:
+        self.seen.append((at, dict(event)))
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        return [event for _, event in self.seen if event["event"] == name]
+
+    def names(self) -> list[str]:
+        return [event["event"] for _, event in self.seen if event["event"] not in ("finding", "health")]
+
+
+def settings(folder: Path, **changes: object) -> dict[str, Any]:
+    """``bot.yaml`` as a value."""
+    return {
+        "repository": str(folder / "fleet.git"),
+        "state": str(folder / "state"),
+        "path": ".",
+        "window": "5m",
+        "tick": "5s",
+        "metrics": {"scrape": {"targets": "targets.json"}},
+        "approval": {"quorum": 1, "expiry": "4h"},
+        "identity": {"name": "Trimtab Bot", "email": "bot@trimtab.example"},
+        "people": PEOPLE,
+        **changes,
+    }
+
+
+class Site:
+    """Everything together. ``restart`` gives a new bot over the same state, as after a crash."""
+
+    def __init__(self, folder: Path, **changes: object) -> None:
+        self.folder = folder
+        self.origin = Origin(folder / "fleet.git")
+        self.fleet = Fleet(folder / "counts.json")
+        self.now = START
+        self.events = Events()
+        self._stack = ExitStack()
+        self.good()
+        self.configure(**changes)
+        self.restart()
+
+    def configure(self, **changes: object) -> None:
+        """Another ``bot.yaml`` from the next restart on."""
+        content = json.dumps(settings(self.folder, **changes)).encode()
+        self.configuration: Configuration = read_configuration(content, self.folder)
+
+    def restart(self) -> None:
+        self.close()
+        configuration = self.configuration
+        self.store = SqlStore.open(configuration.store_path)
+        self._stack.callback(self.store.close)
+        self.ledger = SqliteLedger(configuration.ledger_path)
+        self._stack.callback(self.ledger.close)
+        self.host = LocalGitHost(
+            GitRepository(configuration.repository),
+            configuration.identity,
+            lambda: datetime.fromtimestamp(self.now, UTC),
+        )
+        source = CountsSource(self.fleet.path, lambda: self.now)
+        ports = Ports(self.store, self.ledger, self.host, source)
+        self.bot: Bot = assemble(configuration, ports, self.events, lambda: self.now)
+
+    def close(self) -> None:
+        self._stack.close()
+        self._stack = ExitStack()
+
+    # ------------------------------------------------ the fleet
+
+    def good(self) -> None:
+        """Every kiosk and the first gateway run triage 1.1.0, and it is fair; everything runs digits 2.1.0."""
+        for group in (*KIOSKS, "gateway-emea"):
+            self.fleet.runs(group, "triage", {"1.1.0": 2})
+            self.fleet.decided(group, "triage", "1.1.0", FAIR)
+        self.fleet.save()
+
+    def bad(self, version: str = "1.2.0", old: str = "1.1.0") -> None:
+        """The kiosks have followed a release, and it is unfair."""
+        for group in KIOSKS:
+            self.fleet.runs(group, "triage", {version: 2})
+            self.fleet.decided(group, "triage", version, UNFAIR)
+            self.fleet.forget(group, "triage", old)
+        self.fleet.save()
+
+    def back(self, version: str = "1.1.0") -> None:
+        """The kiosks run the good version again; what the bad one did is still in the window."""
+        for group in KIOSKS:
+            self.fleet.runs(group, "triage", {version: 2})
+            self.fleet.decided(group, "triage", version, FAIR)
+        self.fleet.save()
+
+    # ------------------------------------------------ the bot
+
+    def tick(self, count: int = 1, seconds: float = 5.0) -> None:
+        for _ in range(count):
+            self.now += seconds
+            self.bot.loop.tick()
+
+    def health(self) -> str:
+        return self.bot.decisions.status().note
+
+    def incidents(self) -> tuple[Incident, ...]:
+        with self.store.reading() as view:
+            return view.incidents()
+
+    def incident(self) -> Incident:
+        (only,) = self.incidents()
+        return only
+
+    def proposals(self) -> tuple[Proposal, ...]:
+        with self.store.reading() as view:
+            return view.proposals()
+
+    def proposal(self) -> Proposal:
+        return self.proposals()[-1]
+
+    def view(self) -> ProposalView:
+        found = self.bot.decisions.proposal(self.proposal().id)
+        assert found is not None
+        return found
+
+    def approve(self, name: str) -> DecisionResult:
+        shown = self.view()
+        return self.bot.decisions.approve(shown.id, name, shown.digest)
+
+    def deny(self, name: str, reason: str = "a broken sensor, not the model") -> DecisionResult:
+        shown = self.view()
+        return self.bot.decisions.deny(shown.id, name, shown.digest, reason)
+
+    def broken(self) -> Proposal:
+        """The good state seen, then the bad release merged, found and proposed to be rolled back."""
+        self.tick()
+        self.origin.release()
+        self.bad()
+        self.tick()
+        return self.proposal()
