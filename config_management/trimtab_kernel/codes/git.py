@@ -119,4 +119,22 @@ CODES: tuple[Code, ...] = (
         "What cannot be read cannot be compared, so nothing is proven.",
         "Repair what 'trimtab validate' names, in the base branch, then restore.",
     ),
+    Code(
+        "G401",
+        "another sync writes there",
+        "Two writers of one folder would take each other's groups away.",
+        "Stop the other process, or give this one a folder of its own.",
+    ),
+    Code(
+        "G402",
+        "folder is not an output of sync",
+        "Groups that leave the fleet are removed from the output, so sync takes only folders that it made itself.",
+        "Name an empty or new folder, or move away what is there.",
+    ),
+    Code(
+        "G403",
+        "fleet without device groups",
+        "Applying it would remove every group from every device.",
+        "Check --path; to retire a fleet on purpose, stop sync and remove its output.",
+    ),
 )
