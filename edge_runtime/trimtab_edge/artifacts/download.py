@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -24,6 +23,7 @@ import urllib3
 from trimtab_edge.artifacts.places import FilePlace, HttpPlace, Place, places
 from trimtab_edge.durable import rename
 from trimtab_edge.lifecycle.ports import InterruptedCommand
+from trimtab_edge.reading import open_regular
 from trimtab_kernel.identity import Digest
 from trimtab_kernel.problems import OutsideError, TrustError
 
@@ -166,9 +166,8 @@ class Downloader:
         """What the server asks for (up to a minute), else exponential with jitter, so that a fleet does not march in step."""
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, OutsideError) else None
-        own = tenacity.wait_exponential_jitter(self._limits.first_wait, _MAX_WAIT, jitter=self._limits.first_wait)(
-            state
-        )
+        growing = tenacity.wait_exponential(multiplier=self._limits.first_wait, max=_MAX_WAIT)
+        own = growing(state) + tenacity.wait_random(0, self._limits.first_wait)(state)
         return own if asked is None else min(max(asked, own), _MAX_WAIT)
 
     def _attempt(
@@ -181,7 +180,7 @@ class Downloader:
     ) -> None:
         match place:
             case FilePlace(path):
-                with _open_regular(path) as source:
+                with _open(path) as source:
                     size = os.fstat(source.fileno()).st_size
                     _check_announced(release, size, self._limits)
                     self._take(iter(lambda: source.read(_CHUNK), b""), release, part, 0, received, keep_going)
@@ -266,18 +265,11 @@ class _Rate:
             self._since, self._count = time.monotonic(), 0
 
 
-def _open_regular(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise NotThereError("no such file") from None
+        return open_regular(path)
     except OSError as error:
-        raise OutsideError(error.strerror or str(error)) from None
-    file = os.fdopen(descriptor, "rb")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
-        raise NotThereError("not a regular file")
-    return file
+        raise NotThereError(error.strerror or str(error)) from None
 
 
 def _check_announced(release: Wanted, size: int, limits: Limits) -> None:

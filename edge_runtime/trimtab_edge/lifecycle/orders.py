@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import TYPE_CHECKING, TypeAlias
 
+from trimtab_edge.reading import read_limited
 from trimtab_kernel.desired import MAX_BYTES
 from trimtab_kernel.problems import OutsideError
 from trimtab_kernel.vocabulary import DESIRED_FILE
@@ -33,10 +32,6 @@ class MountedOrders:
     def read(self) -> bytes:
         """At most one byte more than a document may have. Raises :class:`OutsideError` where there is nothing to read."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise OutsideError(f"{self._path} is not a regular file")
-                return file.read(MAX_BYTES + 1)
+            return read_limited(self._path, MAX_BYTES)
         except OSError as error:
             raise OutsideError(f"no desired document at {self._path}: {error.strerror or error}") from None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from trimtab_edge import layout
+from trimtab_edge.reading import read_limited
 from trimtab_edge.settings import ModelDescription, read_description
 from trimtab_kernel.identity import Digest, IdentityError, Version, parse_name
 from trimtab_kernel.problems import InputError, Problem, quoted
@@ -114,18 +114,6 @@ def _sighting(
     place = directory / model / folder
     stamps = (active_stamp, _stamp(place / layout.MODEL_FILE), _stamp(place / layout.DESCRIPTION_FILE))
     return Sighting(version, digest, f"{model}/{folder}", stamps)
-
-
-def read_limited(path: Path, limit: int) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes; one byte more is read, so that the caller can tell.
-
-    Raises OSError, also for what is no regular file: a pipe would block for ever.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path.name} is not a regular file")
-        return file.read(limit + 1)
 
 
 def read_description_beside(directory: Path, sighting: Sighting) -> ModelDescription:
