@@ -100,6 +100,17 @@ def test_a_tree_with_a_problem_renders_nothing(fleet: Path, capsys: pytest.Captu
     assert "broken.yaml" in captured.err
 
 
+def test_why_says_on_stderr_what_a_group_gets(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(fleet), "--all", "--why"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [
+        "kiosks: triage 1.1.0 standard to 100 % (standard: best tier that fits)",
+        "others: triage 1.1.0 standard to 100 % (standard: best tier that fits)",
+        "phones: triage-mobile 3.0.0 standard to 100 % (an OnDeviceModel has one file)",
+    ]
+    assert captured.out.startswith("---\n")
+
+
 def test_groups_are_listed_one_a_line(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", str(fleet), "--list-groups"]) == 0
     assert capsys.readouterr().out == "kiosks\nothers\nphones\n"

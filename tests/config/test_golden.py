@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,27 @@ def test_a_case_renders_to_what_it_expects(case: Path, request: pytest.FixtureRe
     if problems:
         got["problems.txt"] = "\n".join(problems) + "\n"
     compare(case, got, update=request.config.getoption("--update-golden"))
+
+
+def test_a_difference_is_shown_and_an_update_mends_it(tmp_path: Path) -> None:
+    (tmp_path / "expected" / "a").mkdir(parents=True)
+    (tmp_path / "expected" / "a" / "manifests.yaml").write_text("old\n")
+    (tmp_path / "expected" / "gone.txt").write_text("no more\n")
+    got = {"a/manifests.yaml": "new\n", "more.txt": "more\n"}
+    with pytest.raises(AssertionError, match=r"(?s)-old.*\+new.*-no more.*\+more"):
+        compare(tmp_path, got, update=False)
+    compare(tmp_path, got, update=True)
+    compare(tmp_path, got, update=False)
+
+
+def test_golden_files_are_never_rewritten_in_ci() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--update-golden", "--collect-only", "-q", __file__],
+        env={**os.environ, "CI": "true"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--update-golden is not for CI" in done.stderr

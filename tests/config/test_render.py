@@ -266,7 +266,7 @@ def test_the_service_of_a_group_that_starts_with_a_digit_starts_with_a_letter() 
     )
 
 
-def test_a_desired_document_that_no_config_map_holds_is_refused() -> None:
+def test_a_desired_document_and_a_cost_report_that_no_config_map_holds_are_refused() -> None:
     tags = dict.fromkeys(("project", "app", "team", "businessUnit", "feature", "environment"), "t" * 2000)
     limits = {"cpu": "10m", "memory": "64Mi"}
     many = [
@@ -282,7 +282,7 @@ def test_a_desired_document_that_no_config_map_holds_is_refused() -> None:
             ),
         )
     ]
-    assert refusal(group(spec__hardware__memory="64Gi"), price_book(), *many) == ["F310"]
+    assert refusal(group(spec__hardware__memory="64Gi"), price_book(), *many) == ["F310", "F310"]
 
 
 def test_limits_beyond_the_device_are_refused() -> None:

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output-dir", type=Path, metavar="D", help="write D/<group>/manifests.yaml instead of one stream on stdout"
     )
+    parser.add_argument("--why", action="store_true", help="say on stderr what each group gets and why")
     parser.add_argument("--price-book", metavar="NAME", help="use this price book instead of the newest one")
 
 
@@ -40,6 +41,13 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         return ExitCode.DONE
     names = sorted(catalog.groups) if arguments.all else known_groups(catalog, arguments.group)
     manifests = render_groups(catalog, names, arguments.price_book)
+    if arguments.why:
+        from trimtab_config.plan.planner import Planner
+        from trimtab_config.text.plans import plan_lines
+
+        planner = Planner(catalog)
+        for name in names:
+            print(*plan_lines(planner.plan(name)[0]), sep="\n", file=sys.stderr)
     if arguments.output_dir is None:
         for text in manifests.values():
             sys.stdout.write(text)
@@ -90,6 +98,7 @@ COMMAND = Command(
         "trimtab render examples/fleet --group kiosk-emea",
         "trimtab render examples/fleet --all --output-dir build",
         "trimtab render examples/fleet --list-groups",
+        "trimtab render examples/fleet --group gateway-emea --why > /dev/null",
     ),
     configure=configure,
     run=run,

@@ -97,31 +97,32 @@ class Compiler:
         problems.extend(found)
         desired = desired_document(plan)
         content = desired.to_bytes()
-        problems.extend(_size_problems(plan, len(desired.models), len(content)))
+        report = canonical_json(costs.to_json())
+        problems.extend(_size_problems(plan, len(desired.models), {"desired document": content, "cost report": report}))
         problems.extend(_name_problems(plan))
         if problems.problems:
             return plan, None, problems.sorted()
         metadata = plan.group.metadata
-        objects = self._objects(plan, content, costs)
+        objects = self._objects(plan, content, report, costs.rows)
         objects.sort(key=_object_key)
         return plan, Bundle(metadata.name, metadata.namespace, tuple(objects), desired, costs), ()
 
-    def _objects(self, plan: GroupPlan, desired: bytes, costs: CostReport) -> list[dict[str, Any]]:
+    def _objects(self, plan: GroupPlan, desired: bytes, report: bytes, rows: Sequence[Row]) -> list[dict[str, Any]]:
         name = plan.group.metadata.name
-        summary = cost_annotations(costs.rows)
+        summary = cost_annotations(rows)
         objects = [
             _config_map(plan.group, desired_name(name), "desired", vocabulary.DESIRED_FILE, desired, {}),
-            _config_map(plan.group, cost_name(name), "cost", COST_FILE, canonical_json(costs.to_json()), summary),
+            _config_map(plan.group, cost_name(name), "cost", COST_FILE, report, summary),
         ]
         deployments = runtime_deployments(plan)
         if deployments:
             objects += runtime_objects(plan.group, deployments, summary)
-        rows: dict[tuple[str, str, str], list[Row]] = {}
-        for row in costs.rows:
-            rows.setdefault((row.kind, row.namespace, row.name), []).append(row)
+        by_deployment: dict[tuple[str, str, str], list[Row]] = {}
+        for row in rows:
+            by_deployment.setdefault((row.kind, row.namespace, row.name), []).append(row)
         for placement in plan.placements:
             own = placement.document.metadata
-            found = rows.get((placement.document.kind, own.namespace, own.name), [])
+            found = by_deployment.get((placement.document.kind, own.namespace, own.name), [])
             objects.append(self._narrowed(plan, placement, found))
         return objects
 
@@ -255,14 +256,17 @@ def _config_map(
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: content.decode()}}
 
 
-def _size_problems(plan: GroupPlan, models: int, size: int) -> Iterable[Problem]:
-    """A desired document of so many models and bytes that its ConfigMap, or the device's reader, would refuse it (F310)."""
+def _size_problems(plan: GroupPlan, models: int, contents: Mapping[str, bytes]) -> Iterable[Problem]:
+    """What a ConfigMap cannot hold, or the device's reader would refuse (F310)."""
     origin = plan.group.origin
     name = plan.group.metadata.name
     if models > MAX_MODELS:
         yield Problem("F310", origin.file, origin.line, "", f"{models} models in {name}", f"at most {MAX_MODELS}")
-    elif size > MAX_BYTES:
-        yield Problem("F310", origin.file, origin.line, "", f"{size} bytes for {name}", f"at most {MAX_BYTES} bytes")
+        return
+    for what, content in contents.items():
+        if len(content) > MAX_BYTES:
+            got = f"a {what} of {len(content)} bytes for {name}"
+            yield Problem("F310", origin.file, origin.line, "", got, f"at most {MAX_BYTES} bytes")
 
 
 def _name_problems(plan: GroupPlan) -> Iterable[Problem]:

@@ -62,8 +62,8 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "F310",
-        "desired document too large",
-        "The document travels in a ConfigMap, which holds at most 1 MiB, and devices refuse more.",
+        "too much for one device group",
+        "The desired document and the cost report travel in ConfigMaps, which hold at most 1 MiB, and devices refuse more.",
         "Split the device group.",
     ),
     Code(
