@@ -150,9 +150,12 @@ class LocalGitHost:
         return None if found is None else self._view(found[1])
 
     def proposals(self, state: ProposalState | None = None) -> tuple[Proposal, ...]:
-        """See :class:`GitHost`."""
+        """See :class:`GitHost`. Branches are read once for all, so this is one moment's picture but for their histories."""
+        branches = self.repository.refs("refs/heads")
+        heads = self.repository.refs(PULLS)
+        known = branches | heads
         views = [
-            self._view(record)
+            self._view(record, known.get)
             for _, record in sorted(self._scan().items(), reverse=True)
             if isinstance(record, _Record) and (state in (None, record.state) or record.state is ProposalState.OPEN)
         ]
@@ -263,7 +266,7 @@ class LocalGitHost:
     ) -> Merged | NotReady:
         number, repository = record.number, self.repository
         base_ref = branch_ref(record.base_branch)
-        pull_head, head, branch_tip = self._heads(record)
+        pull_head, head, branch_tip = self._heads(record, repository.resolve)
         tip = repository.resolve(base_ref)
         if record.state is ProposalState.MERGED:
             if expected_head == record.final_head:
@@ -317,9 +320,10 @@ class LocalGitHost:
                     continue  # it is there: written before the crash, or by another caller just now
         return self._view(record)
 
-    def _view(self, record: _Record) -> Proposal:
-        pull_head, head, _ = self._heads(record)
-        base = self.repository.resolve(branch_ref(record.base_branch)) or ""
+    def _view(self, record: _Record, resolve: Callable[[str], str | None] | None = None) -> Proposal:
+        resolve = resolve or self.repository.resolve
+        pull_head, head, _ = self._heads(record, resolve)
+        base = resolve(branch_ref(record.base_branch)) or ""
         if record.state is ProposalState.OPEN and base and self.repository.is_ancestor(pull_head, base):
             record, head = self._merged(record, pull_head, self._brought_by(pull_head, base)), pull_head
         return Proposal(
@@ -339,12 +343,13 @@ class LocalGitHost:
             closed_reason=record.closed_reason,
         )
 
-    def _heads(self, record: _Record) -> tuple[str, str, str | None]:
+    @staticmethod
+    def _heads(record: _Record, resolve: Callable[[str], str | None]) -> tuple[str, str, str | None]:
         """The head that the host has recorded, the one that counts now, and where the branch is."""
-        tip = self.repository.resolve(branch_ref(record.branch))
+        tip = resolve(branch_ref(record.branch))
         if record.final_head:
             return record.final_head, record.final_head, tip
-        recorded = self.repository.resolve(_head_ref(record.number)) or record.commit
+        recorded = resolve(_head_ref(record.number)) or record.commit
         return recorded, tip or recorded, tip
 
     def _brought_by(self, head: str, tip: str) -> str:
