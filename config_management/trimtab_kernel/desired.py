@@ -275,6 +275,13 @@ class _Reader:
             raise self.fail(place, value, "a string without NUL and lone surrogates")
         return value
 
+    def key(self, value: object, place: str, limit: int) -> str:
+        """A key of an object: text that canonical JSON can sort."""
+        text = self.text(value, place, limit)
+        if any(ord(character) > 0xFFFF for character in text):
+            raise self.fail(place, text, "keys of the Basic Multilingual Plane")
+        return text
+
     def integer(self, value: object, place: str, low: int, high: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.fail(place, value, f"an integer from {low} to {high}")
@@ -349,7 +356,7 @@ class _Reader:
     def mapping(self, value: object, place: str, item: Callable[[object, str], _T]) -> Mapping[str, _T]:
         if not isinstance(value, dict) or len(value) > 100:
             raise self.fail(place, type(value).__name__, "an object of at most 100 entries")
-        return {self.text(key, place, 256): item(entry, f"{place}.{key}") for key, entry in value.items()}
+        return {self.key(key, place, 256): item(entry, f"{place}.{key}") for key, entry in value.items()}
 
     def percent(self, value: object, place: str) -> Fraction:
         text = self.text(value, place, 64)
@@ -399,7 +406,7 @@ class _Reader:
         bounds = {key: self.decimal(item, f"{place}.{key}") for key, item in data.items()}
         if not bounds or ("value" in bounds and len(bounds) > 1):
             raise self.fail(place, ", ".join(sorted(bounds)) or "nothing", 'either "value", or "low" and/or "high"')
-        return Cohort(self.text(name, place, 64), bounds.get("value"), bounds.get("low"), bounds.get("high"))
+        return Cohort(self.key(name, place, 64), bounds.get("value"), bounds.get("low"), bounds.get("high"))
 
     def conditions(self, value: object, place: str) -> Conditions:
         data = self.obj(

@@ -30,12 +30,12 @@ def z_of(confidence: float) -> float:
 
 
 def proportion(positives: float, n: float, confidence: float = 0.95) -> Interval | None:
-    """Wilson score interval of a rate (E. B. Wilson, JASA 22, 1927). None where ``n`` is 0 or no number.
+    """Wilson score interval of a rate (E. B. Wilson, JASA 22, 1927). None where ``n`` is below 1 or no number.
 
     Counts that come from extrapolated counters may be fractional, and the positives a little more than all: they count
     as all of them.
     """
-    if not 0 < n < math.inf or math.isnan(positives):
+    if not 1 <= n < math.inf or math.isnan(positives):
         return None
     z = z_of(confidence)
     rate = min(max(positives, 0.0), n) / n
@@ -66,15 +66,16 @@ class DisparateImpact:
 def disparate_impact(counts: Mapping[str, CohortCount], confidence: float = 0.95) -> DisparateImpact | None:
     """Disparate impact (29 CFR 1607.4(D), "four-fifths rule") with the Katz log interval of a ratio of two rates.
 
-    Source of the interval: D. Katz et al., Biometrics 34, 1978; 0.5 is added to each cell where one of them is 0
-    (Haldane-Anscombe), so that the bounds exist. With more than two cohorts the confidence is split over the pairs
-    with the highest-rate cohort (Bonferroni), since the lowest one is chosen after looking. None where fewer than two
-    cohorts have a decision, or where no decision is positive (a ratio of nothing says nothing).
+    Source of the interval: D. Katz et al., Biometrics 34, 1978; 0.5 is added to each cell where a cohort has no positive
+    outcome, or less than half a one from extrapolated counters (Haldane-Anscombe), so that the bounds exist. With more
+    than two cohorts the confidence is split over the pairs with the highest-rate cohort (Bonferroni), since the lowest
+    one is chosen after looking. None where fewer than two cohorts have a decision, or where no decision is positive (a
+    ratio of nothing says nothing).
     """
     seen = {
         name: CohortCount(count.n, min(max(count.positives, 0.0), count.n))
         for name, count in counts.items()
-        if 0 < count.n < math.inf and not math.isnan(count.positives)
+        if 1 <= count.n < math.inf and not math.isnan(count.positives)
     }
     if len(seen) < 2 or not any(count.positives > 0 for count in seen.values()):
         return None
@@ -83,8 +84,8 @@ def disparate_impact(counts: Mapping[str, CohortCount], confidence: float = 0.95
     z = z_of(1 - (1 - confidence) / (len(seen) - 1))
     low_count, high_count = seen[lowest], seen[highest]
     value = (low_count.positives / low_count.n) / (high_count.positives / high_count.n)
-    cells = (low_count.positives, low_count.n - low_count.positives, high_count.positives)
-    pad = 0.5 if min(cells[0], cells[2]) <= 0 else 0.0
+    cells = (low_count.positives, high_count.positives)
+    pad = 0.5 if min(cells) < 0.5 else 0.0
     a, n1 = low_count.positives + pad, low_count.n + 2 * pad
     b, n2 = high_count.positives + pad, high_count.n + 2 * pad
     spread = z * math.sqrt(max(0.0, 1 / a - 1 / n1 + 1 / b - 1 / n2))

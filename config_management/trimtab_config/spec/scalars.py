@@ -141,6 +141,15 @@ def _label_value(text: str) -> str:
     return text
 
 
+_cohort_text = _text(1, 63)
+
+
+def _cohort_name(text: str) -> str:
+    if any(ord(character) > 0xFFFF for character in text):  # it becomes a key of canonical JSON, which sorts no others
+        raise ValueError("expected text of 1 to 63 characters of the Basic Multilingual Plane")
+    return _cohort_text(text)
+
+
 _LABEL_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 
 
@@ -252,7 +261,7 @@ ANNOTATION = Scalar(
 )
 COHORT_NAME = Scalar(
     "cohort name",
-    _text(1, 63),
+    _cohort_name,
     "text of 1 to 63 characters",
     Accepts.TEXT,
     _string(minLength=1, maxLength=63, pattern=_TEXT_PATTERN),

@@ -40,7 +40,7 @@ CODES: tuple[Code, ...] = (
         "F106",
         "missing field",
         "The object means nothing without this field, and no default would be right.",
-        "Add the field.",
+        "Add the field; `trimtab schema KIND` shows which ones are required.",
     ),
     Code(
         "F107",
