@@ -1,6 +1,6 @@
 """A small exporter: a process that shows on /metrics what a test last PUT there. Prints its address once it listens.
 
-``@NOW-52`` on the page becomes the time 52 seconds before the request, in milliseconds.
+``@NOW-46`` on the page becomes the time 46 seconds before the request, in milliseconds.
 """
 
 from __future__ import annotations

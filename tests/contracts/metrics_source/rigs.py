@@ -138,15 +138,15 @@ def _listening(process: subprocess.Popen[str]) -> str:
                 said.put(json.loads(text))
 
     threading.Thread(target=drain, daemon=True).start()
-    address = ""
-    while True:
+    address, ready = "", False
+    while not (address and ready):
         entry = said.get(timeout=PATIENCE)
         if entry.get("msg") == "Listening on":
             address = entry["address"]
         if entry.get("level") == "error":
             raise AssertionError(entry)
-        if "ready to receive web requests" in entry.get("msg", ""):
-            return address
+        ready = ready or "ready to receive web requests" in entry.get("msg", "")
+    return address
 
 
 def eventually(
