@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from trimtab_kernel.rules import (
     CPU_SECONDS,
     DECISIONS,
