@@ -1,7 +1,7 @@
 """Every problem code, explained. A code never changes its meaning; a retired one is not given out again.
 
 Families: F fleet files (F1 reading, F2 references, F3 placement and rollout, F4 money, F5 policy), G Git, E edge
-(E1 commands, E2 desired document, E3 artifacts, E4 serving), B bot (B1 configuration, B2 metrics, B3 proposals,
+(E1 commands, E2 desired document, E3 artifacts, E4 serving, E5 evidence), B bot (B1 configuration, B2 metrics, B3 proposals,
 B4 approvals, B5 ledger). Each family has its own module here.
 """
 

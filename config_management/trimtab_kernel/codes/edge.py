@@ -89,4 +89,10 @@ CODES: tuple[Code, ...] = (
         "active.json names a version that is not in the model repository.",
         "Start the agent: it fetches the version again, or goes back to the last known good one.",
     ),
+    Code(
+        "E501",
+        "alignment evidence unreadable",
+        "Evidence of many devices is added up, so one malformed piece would spoil all of it; it is refused as a whole.",
+        "Find the device that sent it and its Trimtab version; the message names the field.",
+    ),
 )

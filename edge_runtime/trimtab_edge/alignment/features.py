@@ -47,11 +47,16 @@ class TensorShape(Protocol):
     """What is known of an input or output: V2 datatype, and sizes; one that a request chooses is no ``int``."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the tensor."""
+
     @property
-    def datatype(self) -> str: ...
+    def datatype(self) -> str:
+        """V2 datatype."""
+
     @property
-    def shape(self) -> Sequence[int | str | None]: ...
+    def shape(self) -> Sequence[int | str | None]:
+        """Sizes, batch included."""
 
 
 _SUMMARIES = {
@@ -69,7 +74,7 @@ def modality_of(tensor: TensorShape) -> Modality:
     if len(tensor.shape) >= _IMAGE_RANK:
         return Modality.IMAGE
     width = tensor.shape[-1] if tensor.shape else 1
-    one_row = len(tensor.shape) < 2  # noqa: PLR2004 - a vector is a list of single values
+    one_row = len(tensor.shape) < 2
     if isinstance(width, int) and width > MAX_COLUMNS:
         return Modality.SIGNAL if tensor.datatype.startswith("FP") else Modality.TOKENS
     if one_row or isinstance(width, int):

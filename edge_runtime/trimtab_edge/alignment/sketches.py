@@ -16,6 +16,7 @@ from datasketches import kll_floats_sketch, vector_of_kll_floats_sketches
 
 from trimtab_edge.alignment.features import Watched, values
 from trimtab_kernel.evidence import Sketch
+from trimtab_kernel.sketches import check_kll
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class FeatureSketches:
             if array is None:
                 continue
             if array.ndim and len(array) > MAX_ROWS:
-                array = array[:: -(-len(array) // MAX_ROWS)]  # noqa: PLW2901 - a sample of itself
+                array = array[:: -(-len(array) // MAX_ROWS)]
             found = values(tensor, array)
             if found is not None:
                 parts.append((place, found))
@@ -92,9 +93,7 @@ class FeatureSketches:
         if self._sketches is None:
             return ()
         counts, payloads = self._sketches.get_n().tolist(), self._sketches.serialize()
-        features = [
-            (feature, tensor.modality.value) for tensor, _ in self._tensors for feature in tensor.features
-        ]
+        features = [(feature, tensor.modality.value) for tensor, _ in self._tensors for feature in tensor.features]
         return tuple(
             Sketch(feature, modality, self._k, int(n), bytes(payload))
             for (feature, modality), n, payload in zip(features, counts, payloads, strict=True)
@@ -123,6 +122,7 @@ def quantiles(payload: bytes, ranks: Sequence[float]) -> list[float]:
 
 
 def _read(payload: bytes) -> kll_floats_sketch:
+    check_kll(payload)  # the library does not survive every lie
     try:
         return kll_floats_sketch.deserialize(payload)
     except Exception as error:  # the library raises whatever its C++ parts raise
