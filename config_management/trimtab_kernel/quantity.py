@@ -32,6 +32,14 @@ _LARGEST = Fraction(2**63 - 1)
 EXPECTED = 'a quantity such as "500m", "0.5" or "1Gi"'
 
 
+def _nearest_units(suffix: str) -> str:
+    """For ``MB``, ``gb``, ``mi``: the units that were probably meant."""
+    letter = suffix[0].upper()
+    if suffix[1:].upper() not in {"", "B", "I"} or f"{letter}i" not in _BINARY:
+        return ""
+    return f', "{letter.lower() if letter == "K" else letter}" and "{letter}i" are'
+
+
 class QuantityError(ValueError):
     """The text is not a quantity; the message says what was expected."""
 
@@ -67,7 +75,7 @@ class Quantity:
                 raise QuantityError(f"expected {EXPECTED}, at most 2^63-1")
             number *= Fraction(10) ** exponent
         else:
-            raise QuantityError(f"expected {EXPECTED}; the unit {suffix!r} is not known")
+            raise QuantityError(f'expected {EXPECTED}; the unit "{suffix}" is not known{_nearest_units(suffix)}')
         if match["sign"] == "-" and number:
             raise QuantityError("expected a quantity that is not negative")
         if number > _LARGEST:

@@ -32,7 +32,9 @@ def reference_problems(catalog: Catalog, lost: Lost) -> tuple[Problem, ...]:
 def _listed(names: Iterable[str]) -> str:
     known = sorted(names)
     if not known:
-        return "none in this tree"
+        return "a known name (the tree has none)"
+    if len(known) == 1:
+        return quoted(known[0])
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     return f"one of {', '.join(known[:_SHOWN])}{more}"
 
@@ -114,7 +116,14 @@ class _Check:
             where = f"{path}.{key}"
             if key not in self.labels:
                 hint = did_you_mean(key, sorted(self.labels))
-                self.add("F206", document, where, f"label {quoted(key)}, which no device group has", "a label", hint)
+                self.add(
+                    "F206",
+                    document,
+                    where,
+                    f"label {quoted(key)}, which no device group has",
+                    _listed(self.labels),
+                    hint,
+                )
                 return
             if value not in self.labels[key]:
                 got = f"{key}: {quoted(value)}, which no device group has"

@@ -102,7 +102,7 @@ def _deployment(check: _Check, spec: EdgeAIDeploymentSpec) -> None:
                 check.add("F126", f"{place}.groups[{position}]", got, "each group in one wave")
     names = [wave.name for wave in rollout.waves]
     if rollout.wave is not None and rollout.wave not in names:
-        expected = f"one of {', '.join(names)}" if names else 'a wave that is listed under "waves"'
+        expected = f"one of {', '.join(dict.fromkeys(names))}" if names else 'a wave that is listed under "waves"'
         check.add("F122", "spec.rollout.wave", quoted(rollout.wave), expected)
     if spec.experiment:
         check.unique("spec.experiment.arms", "name", (arm.name for arm in spec.experiment.arms))

@@ -73,6 +73,8 @@ class MapNode:
 
 
 Node: TypeAlias = TextNode | ListNode | MapNode
+LOST = TextNode("", True, 0)
+"""Stands where an alias was refused: its problem is told, and nobody needs a second one about the empty place."""
 Event: TypeAlias = Any  # the type stubs know nothing of the fields of an event
 
 
@@ -252,7 +254,8 @@ class _Builder:
 
     def tagged(self, event: Event) -> None:
         hint = "put the text in quotes instead" if event.tag.endswith(("!str", ":str")) else "leave the tag out"
-        self.add("F111", event.start_mark.line + 1, f"tag {quoted(event.tag)}", "a value without a tag", hint)
+        shown = event.tag.replace("tag:yaml.org,2002:", "!!", 1)
+        self.add("F111", event.start_mark.line + 1, f"tag {quoted(shown)}", "a value without a tag", hint)
 
     def count(self, size: int, line: int) -> None:
         self.size += size
@@ -306,7 +309,7 @@ class _Builder:
             inside = any(open_.anchor == name for open_ in self.stack)
             got = f"alias {quoted('*' + name)} inside its own anchor" if inside else f"alias {quoted('*' + name)}"
             self.add("F110", line, got, "an alias of something that stands above it and is complete")
-            node = TextNode("", True, line)
+            node = LOST
         self.count(node.size, line)
         self.put(node)
 
@@ -349,6 +352,8 @@ class _Builder:
     def merge(self, node: MapNode, source: Node) -> None:
         """Add what ``<<`` names; keys that are written down win, then earlier sources."""
         for each in source.items if isinstance(source, ListNode) else [source]:
+            if each is LOST:
+                continue
             if not isinstance(each, MapNode):
                 self.add("F115", each.line, '"<<" with something else', '"<<: *anchor", or a list of such aliases')
                 continue

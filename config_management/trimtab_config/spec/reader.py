@@ -18,6 +18,7 @@ from trimtab_config.spec.coherence import check_coherence
 from trimtab_config.spec.kinds import KINDS, Document, Kind, Metadata, Origin
 from trimtab_config.spec.nearest import did_you_mean, look_alike, nearest
 from trimtab_config.spec.nodes import (
+    LOST,
     ListNode,
     MapNode,
     TextNode,
@@ -385,10 +386,13 @@ class _DocumentReader:
         return _BAD
 
     def wrong_type(self, node: Node, path: str, line: int, expected: str) -> _Bad:
-        hint = "leave the field out, or give it a value" if is_null(node) else ""
+        if node is LOST:
+            return _BAD
+        hint = "give it a value, or remove the line" if is_null(node) else ""
         return self.add("F113", path, line, _describe(node), expected, hint)
 
-    def unknown(self, key: str, line: int, path: str, names: Iterable[str]) -> None:
+    def unknown(self, key: str, line: int, path: str, names: Iterable[str]) -> str:
+        """Tell of an unknown field. The value is the known one that was probably meant, or ""."""
         names = tuple(names)
         expected = f"one of {', '.join(names)}" if len(names) <= 15 else "a known field"
         homes = _homes(self.roots).get(key, ())
@@ -400,6 +404,7 @@ class _DocumentReader:
         elif homes:
             hint = f"did you mean {' or '.join(homes[:3])}?"
         self.add("F105", join_path(path, key), line, quoted(key), expected, hint)
+        return nearest(key, names)
 
     def take_object(self, shape: ObjectShape, node: Node, path: str, line: int) -> Any:  # noqa: ANN401 - shape.type
         if type(node) is not MapNode:
@@ -409,13 +414,14 @@ class _DocumentReader:
                 return value if value is _BAD else shape.type(**{fill.name: value})
             return self.wrong_type(node, path, line, f"an object with {', '.join(list(shape.fields)[:6])}")
         values: dict[str, Any] = {}
+        meant: set[str] = set()
         good = True
         for key, entry in node.entries.items():
             where = join_path(path, key)
             self.lines[where] = entry.line
             known = shape.fields.get(key)
             if known is None:
-                self.unknown(key, entry.line, path, shape.fields)
+                meant.add(self.unknown(key, entry.line, path, shape.fields))
                 good = False
                 continue
             value = self.readers[type(known.shape)](known.shape, entry.value, where, entry.line)
@@ -423,8 +429,9 @@ class _DocumentReader:
             good = good and value is not _BAD
         for known in shape.fields.values():
             if known.required and known.name not in values:
-                self.add("F106", join_path(path, known.yaml), line, "nothing", _expected(known.shape))
                 good = False
+                if known.yaml not in meant:
+                    self.add("F106", join_path(path, known.yaml), line, "nothing", _expected(known.shape))
         return shape.type(**values) if good else _BAD
 
     def take_list(self, shape: ListShape, node: Node, path: str, line: int) -> tuple[Any, ...] | _Bad:
@@ -489,7 +496,7 @@ class _DocumentReader:
         except ValueError as error:
             says = str(error)
             expected, hint = (says[9:], "") if says.startswith("expected ") else (scalar.expected, says)
-            return self.add("F104", path, node.line, quoted(text), expected, hint or look_alike(text))
+            return self.add("F104", path, node.line, _describe(node), expected, hint or look_alike(text))
 
     def take_boolean(self, shape: BooleanShape, node: Node, path: str, line: int) -> bool | _Bad:
         text = node.text if type(node) is TextNode and node.plain else ""
@@ -523,7 +530,7 @@ def _describe(node: Node) -> str:
     if is_null(node):
         return "nothing"
     if isinstance(node, TextNode):
-        return _bare(node.text) if node.plain else quoted(node.text)
+        return _bare(node.text) if says_number(node) or says_boolean(node) else quoted(node.text)
     return "a list" if isinstance(node, ListNode) else "an object"
 
 

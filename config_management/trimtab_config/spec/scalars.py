@@ -106,7 +106,7 @@ def _date(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f'expected a date that exists, such as "2026-12-31", got "{text}"') from None
+        raise ValueError('expected a date that exists, such as "2026-12-31"') from None
 
 
 _DURATION = re.compile(r"(?=[0-9])(?:([0-9]{1,4})d)?(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,6})s)?", re.ASCII)
