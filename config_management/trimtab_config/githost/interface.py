@@ -72,7 +72,7 @@ class Proposal:
     """A proposal as the host knows it at this moment.
 
     ``head`` is the newest commit of its branch while it is open, the merged or last one afterwards. ``base`` is the newest
-    commit of ``base_branch``; for a merged proposal what it was merged into. ``merged`` is set in state MERGED only,
+    commit of ``base_branch``, "" where that is gone; for a merged proposal what it was merged into. ``merged`` is set in state MERGED only,
     ``closed_reason`` in state CLOSED only. ``meta`` comes back as it was given.
     """
 

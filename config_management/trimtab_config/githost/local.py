@@ -3,7 +3,7 @@
 A proposal is ``refs/pull/N/head`` and a JSON record in ``refs/pull/N/meta``. Numbers are given out by compare-and-swap on
 creating these refs, and every change is one transaction of refs, so that processes need no other agreement. Whoever may
 write to the repository may write these refs too: this host has the trust of the people who share the repository, and what
-protects a merge is that head and base are compared with what was approved.
+protects a merge is that head and base are compared with what was approved. A record that says "merged" is believed.
 """
 
 from __future__ import annotations

@@ -177,8 +177,8 @@ def test_limits_name_what_is_too_much(scratch: ScratchRepository) -> None:
 
 
 def test_a_large_file_is_refused_without_being_read(scratch: ScratchRepository, tmp_path: Path) -> None:
-    """60 MB of zeros: the answer comes from its size, so memory stays small."""
-    sha = scratch.commit({"big.yaml": bytes(60_000_000)})
+    """30 MB of zeros: the answer comes from its size, so memory stays small."""
+    sha = scratch.commit({"big.yaml": bytes(30_000_000)})
     program = (
         "import sys, pathlib\n"
         "from trimtab_config.git.repository import GitRepository\n"
@@ -191,8 +191,8 @@ def test_a_large_file_is_refused_without_being_read(scratch: ScratchRepository, 
         [sys.executable, "-c", program, scratch.path, sha], capture_output=True, check=True, text=True
     )
     problem, peak = done.stdout.splitlines()
-    assert problem.startswith("big.yaml: G104 got 60000000 bytes")
-    assert int(peak) < 50_000, "kilobytes"
+    assert problem.startswith("big.yaml: G104 got 30000000 bytes")
+    assert int(peak) < 40_000, "kilobytes"
 
 
 def test_a_missing_folder_is_a_problem_and_not_an_empty_fleet(scratch: ScratchRepository) -> None:

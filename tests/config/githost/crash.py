@@ -1,7 +1,8 @@
 """Kills a process with -9 at each git command of one dialogue with the local host, runs the dialogue again, and says how it ended.
 
-Run as `python -m tests.config.githost.crash REPOSITORY SCRATCH FIRST STEP`: cases FIRST, FIRST+STEP, ... until one is
-killed nowhere; one JSON line per case. The killed process is a fork, so that each case costs only what git costs.
+Run as `python -m tests.config.githost.crash REPOSITORY SCRATCH FIRST STEP`: cases FIRST, FIRST+STEP, ...; one JSON line per
+case. The killed process is a fork, so that each case costs only what git costs. A command that only reads is the same to
+the repository whether it still runs or not, so those are killed once, and those that write twice.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ from trimtab_config.githost.interface import Merged
 from trimtab_config.githost.local import LocalGitHost
 
 BOT = GitIdentity("Trimtab Bot", "bot@example.org")
-# Counts its calls; at the wished one it kills its parent, and then does its work all the same ("during") or not ("before").
+WRITERS = ("hash-object", "read-tree", "update-index", "write-tree", "update-ref", "merge-tree")
+# Notes its calls; at the wished one it kills its parent, and then does its work all the same ("during") or not ("before").
 WRAPPER = """#!/bin/sh
 read plan when < "{folder}/plan"
-read count < "{folder}/count"
-count=$((count + 1))
-echo $count > "{folder}/count"
-if [ "$count" = "$plan" ]; then
+echo "$*" >> "{folder}/calls"
+if [ "$(wc -l < "{folder}/calls")" -eq "$plan" ]; then
     kill -9 $PPID
     [ "$when" = before ] && exit 1
 fi
@@ -56,7 +56,7 @@ def crash(repository: Path, folder: Path, at_call: int, when: str) -> bool:
     """Whether the dialogue was killed (as opposed to: it has fewer than ``at_call`` git commands)."""
     folder.mkdir()
     (folder / "plan").write_text(f"{at_call} {when}\n")
-    (folder / "count").write_text("0\n")
+    (folder / "calls").touch()
     git = shutil.which("git")
     (folder / "git").write_text(WRAPPER.format(folder=folder, git=git))
     (folder / "git").chmod(0o755)
@@ -77,18 +77,25 @@ def crash(repository: Path, folder: Path, at_call: int, when: str) -> bool:
     return False
 
 
+def cases(template: str, scratch: Path) -> list[tuple[int, str]]:
+    """Which call to kill and when, from a run that is not killed; the last case is killed nowhere."""
+    shutil.copytree(template, scratch / "whole.git")
+    assert not crash(scratch / "whole.git", scratch / "whole", 0, "before")
+    calls = (scratch / "whole/calls").read_text().splitlines()
+    before = [(number, "before") for number in range(1, len(calls) + 1)]
+    during = [(number, "during") for number, call in enumerate(calls, 1) if any(name in call for name in WRITERS)]
+    return [*before, *during, (len(calls) + 1, "before")]
+
+
 def main(template: str, scratch: str, first: str, step: str) -> None:
-    case = int(first)
-    while True:
-        at_call, when = case // 2 + 1, ("before", "during")[case % 2]
-        repository = Path(scratch) / f"{case}.git"
+    folder = Path(scratch)
+    for case, (at_call, when) in list(enumerate(cases(template, folder)))[int(first) :: int(step)]:
+        repository = folder / f"case-{case}.git"
         shutil.copytree(template, repository)
-        killed = crash(repository, Path(scratch) / str(case), at_call, when)
+        killed = crash(repository, folder / f"case-{case}", at_call, when)
         merged = dialogue(repository, 5)
-        sys.stdout.write(json.dumps({"call": at_call, "when": when, "killed": killed, "merged": merged.sha}) + "\n")
-        if not killed:
-            return
-        case += int(step)
+        told = {"repository": str(repository), "call": at_call, "when": when, "killed": killed, "merged": merged.sha}
+        sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":

@@ -37,21 +37,21 @@ def open_one(scratch: ScratchRepository, key: str = "k") -> int:
     return host(scratch).open_proposal(key, "main", f"b/{key}", commit, "Title", "", {}).number
 
 
-@pytest.mark.parametrize("part", [0, 1, 2, 3])
+@pytest.mark.parametrize("part", [0, 1])
 def test_killed_at_any_git_command_and_run_again_there_is_one_proposal_and_one_merge(
     scratch: ScratchRepository, tmp_path: Path, part: int
 ) -> None:
-    """Every call is killed twice: before git has done its work, and while git goes on without us. Four parts for two cores."""
+    """Every call is killed before git has done its work, and those that write also while git goes on without us."""
     folder = tmp_path / "cases"
     folder.mkdir()
-    command = [sys.executable, "-m", "tests.config.githost.crash", str(scratch.path), str(folder), str(part), "4"]
+    command = [sys.executable, "-m", "tests.config.githost.crash", str(scratch.path), str(folder), str(part), "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     cases = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [case["killed"] for case in cases] == [True] * (len(cases) - 1) + [False]
-    assert len(cases) > 5, "the dialogue has at least a dozen commands"
-    for number, case in enumerate(cases):
-        repository = GitRepository(folder / f"{part + 4 * number}.git")
+    assert sum(not case["killed"] for case in cases) <= 1, "only the case after the last call is killed nowhere"
+    assert len(cases) > 15, "the dialogue has some thirty commands"
+    for case in cases:
+        repository = GitRepository(Path(case["repository"]))
         (proposal,) = LocalGitHost(repository, BOT, lambda: datetime.now(UTC)).proposals()
         assert (proposal.state, proposal.merged) == (ProposalState.MERGED, Merged(case["merged"])), case
         assert list(repository.refs("refs/pull")) == ["refs/pull/1/head", "refs/pull/1/meta"], case

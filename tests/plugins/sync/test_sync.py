@@ -275,7 +275,7 @@ def test_a_reader_sees_every_commit_whole_while_sync_runs(
 
         reader = threading.Thread(target=follow)
         reader.start()
-        for number in range(8):
+        for number in range(4):
             maximum = b"maximumPerMinute: %d" % (500 + number)
             files = with_change(example, "fleet/deployments/triage.yaml", b"maximumPerMinute: 600", maximum)
             tip = scratch.commit(files, scratch.tip(), branch="main")
