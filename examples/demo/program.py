@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from examples.demo import fleet, prometheus
 from examples.demo.faults import FAULTS
 from examples.demo.narration import Narration
-from examples.demo.processes import DemoError, Running, Supervisor
+from examples.demo.processes import DemoError, Supervisor
 from examples.demo.repository import ADA, BO, BOT, MARA, Author, People
 from examples.demo.traffic import Stream, Traffic
 
@@ -165,7 +166,7 @@ class Demo:
         tell.seen(f"{traffic.tally.total} requests answered")
 
         tell.step("The bot watches")
-        bot, inbox = self._start_bot(people, source, url)
+        inbox = self._start_bot(people, source, url)
         tell.say(f"inbox: {inbox}")
         self._event(
             "verified",
@@ -233,7 +234,10 @@ class Demo:
             f"metrics from {'a real Prometheus' if source == 'prometheus' else 'the built-in scrape source'}"
         )
         tell.say(f"every step was observed, in {tell.seconds:.0f} s")
-        del bot
+        if not self._options.once and sys.stdin.isatty():
+            tell.say(f"the inbox stays at {inbox} for a look around; Ctrl-C ends everything")
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
 
     # ------------------------------------------------------------ parts of the story
 
@@ -300,7 +304,7 @@ class Demo:
             lambda: all(fleet.runs(device, model) for device in devices for model in device.models),
         )
 
-    def _start_bot(self, people: People, source: str, url: str) -> tuple[Running, str]:
+    def _start_bot(self, people: People, source: str, url: str) -> str:
         tokens = self._work / "tokens"
         tokens.mkdir(mode=0o700)
         config = {
@@ -322,7 +326,7 @@ class Demo:
         path.write_text(json.dumps(config, indent=1))  # JSON is YAML
         self._tell.command(["trimtab", "bot", "run", "--config", "bot.yaml"])
         bot = self._supervisor.start("bot", [TRIMTAB, "bot", "run", "--config", path, "--events", self._events])
-        return bot, self._supervisor.line(bot, "inbox ")
+        return self._supervisor.line(bot, "inbox ")
 
     def _person(self, author: Author, tokens: Path) -> dict[str, Any]:
         token = secrets.token_urlsafe(32)
