@@ -81,7 +81,7 @@ CODES: tuple[Code, ...] = (
         "G301",
         "object to restore not found",
         "The object is neither in the current tree nor at the commit that is restored.",
-        "Check apiVersion, kind, namespace and name; an object without a namespace is in \"default\".",
+        'Check apiVersion, kind, namespace and name; an object without a namespace is in "default".',
     ),
     Code(
         "G302",
@@ -93,7 +93,7 @@ CODES: tuple[Code, ...] = (
         "G303",
         "file cannot be edited object by object",
         "The borders between its documents are not lines of their own, so cutting one out might take a part of another.",
-        "Restore this file by hand, or write its documents parted by lines of \"---\".",
+        'Restore this file by hand, or write its documents parted by lines of "---".',
     ),
     Code(
         "G304",
