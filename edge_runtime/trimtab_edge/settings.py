@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from trimtab_kernel.canonical import Json, canonical_json
+from trimtab_kernel.canonical import Json
 from trimtab_kernel.desired import Alignment, alignment_json, parse_alignment
 from trimtab_kernel.identity import Digest, IdentityError
 from trimtab_kernel.problems import InputError, Problem, printable, quoted
@@ -15,7 +15,8 @@ from trimtab_kernel.problems import InputError, Problem, printable, quoted
 if TYPE_CHECKING:
     import yaml
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 4 * 1024 * 1024
+"""Whatever a desired document (at most 1 MiB) says of a model fits, escapes included."""
 _MAX_DEPTH = 32
 _FIELDS = ("alignment", "digest", "flags", "format", "quantization", "tags", "tier")
 
@@ -45,7 +46,7 @@ class ModelDescription:
             fields["digest"] = str(self.digest)
         if self.alignment:
             fields["alignment"] = alignment_json(self.alignment)
-        return canonical_json(fields) + b"\n"
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 def read_description(content: bytes, file: str) -> ModelDescription:

@@ -192,7 +192,7 @@ class Agent:
             problems = error.problems if isinstance(error, InputError) else ()
             return Round(document=False, problems=problems, reason=str(error))
         self._counts.document(valid=True, at=self._now())
-        self._say("", f"desired document of group {document.group} with {len(document.models)} models")
+        self._say("", f"obeying the desired document of group {document.group}, models: {len(document.models)}")
         return Round(document=True, standings=tuple(self._obey(document)))
 
     def _obey(self, document: DesiredDocument) -> list[Standing]:
@@ -259,25 +259,27 @@ class Agent:
 
     def _handle(self, model: str, event: Event) -> None:
         """Run the machine from ``event`` until nothing is left to do now."""
-        pending: list[Event] = [event]
-        while pending:
-            before = self._states.get(model, ModelState())
-            after, commands = step(before, pending.pop(0), self._policy)
-            if after != before:
-                try:
-                    self._journal.write(model, after)
-                except OSError as error:
-                    # What is not written down is not done. The next look finds the state before and tries again.
-                    self._hinder(model, f"journal cannot be written: {error}")
-                    return
-                self._states[model] = after
-            for command in commands:
-                try:
-                    answer = self._perform(model, command)
-                except InterruptedCommand:
-                    return
-                if answer is not None:
-                    pending.append(answer)
+        try:
+            self._run(model, event)
+        except InterruptedCommand:
+            return
+
+    def _run(self, model: str, event: Event) -> None:
+        """Write the state down, then perform each command and all that its answer leads to before the next one."""
+        before = self._states.get(model, ModelState())
+        after, commands = step(before, event, self._policy)
+        if after != before:
+            try:
+                self._journal.write(model, after)
+            except OSError as error:
+                # What is not written down is not done. The next look finds the state before and tries again.
+                self._hinder(model, f"journal cannot be written: {error.strerror or error}")
+                return
+            self._states[model] = after
+        for command in commands:
+            answer = self._perform(model, command)
+            if answer is not None:
+                self._run(model, answer)
 
     def _perform(self, model: str, command: Command) -> Event | None:
         try:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("trimtab.agent")
 FORMAT = 1
-_MAX_BYTES = 1024 * 1024
+_MAX_BYTES = 64 * 1024 * 1024
 
 
 class JournalError(ValueError):

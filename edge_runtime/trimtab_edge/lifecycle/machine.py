@@ -384,17 +384,21 @@ def _hindered(state: ModelState, event: Event, policy: Policy) -> Outcome:
     return replace(state, hindered=state.hindered.again(event.at)), ()
 
 
+def _check_good(state: ModelState, *, thorough: bool) -> tuple[Command, ...]:
+    """What answers meanwhile must be whole, however long an update takes."""
+    return () if state.good is None else (Settle(state.good, thorough),)
+
+
 def _repeat(state: ModelState, event: Event, policy: Policy) -> Outcome:
-    """After a restart the command of the phase is due at once."""
+    """After a restart the command of the phase is due at once.
+
+    But a fetch waits for the next look at the desired document: its conditions may have changed.
+    """
     del event, policy
     after = replace(state, hindered=Backoff())
-    return after, _work(after)
-
-
-def _wait_for_wanted(state: ModelState, event: Event, policy: Policy) -> Outcome:
-    """After a restart a fetch waits for the next look at the desired document: its conditions may have changed."""
-    del event, policy
-    return replace(state, hindered=Backoff()), ()
+    work = () if state.phase is Phase.DESIRED else _work(after)
+    before_switch = state.phase in (Phase.DESIRED, Phase.FETCHED, Phase.VERIFIED)
+    return after, (*(_check_good(after, thorough=True) if before_switch else ()), *work)
 
 
 def _restarted_in_probation(state: ModelState, event: Event, policy: Policy) -> Outcome:
@@ -488,6 +492,13 @@ def _lost(state: ModelState, event: Event, policy: Policy) -> Outcome:
     return replace(state, phase=Phase.ABSENT, good=None, unsettled=False, target=None), ()
 
 
+def _lost_on_the_way(state: ModelState, event: Event, policy: Policy) -> Outcome:
+    """As :func:`_lost`, but an update is under way and goes on."""
+    del event, policy
+    after = replace(state, good=state.previous, previous=None)
+    return after, _check_good(after, thorough=True)
+
+
 def _missing(state: ModelState, event: Event, policy: Policy) -> Outcome:
     """Back to the start; the next look at the desired document fetches."""
     del event, policy
@@ -528,8 +539,10 @@ def _wanted(state: ModelState, event: Event, policy: Policy) -> Outcome:
 def _wanted_again(state: ModelState, event: Wanted, policy: Policy) -> Outcome:
     """The target is on its way: go on where it was hindered or had to wait."""
     after = replace(state, target=event.release)
+    if not policy.may_repeat(state, event.at):
+        return after, ()
     waits = state.phase is Phase.DESIRED and event.unmet and not event.local
-    return after, () if waits or not policy.may_repeat(state, event.at) else _work(after)
+    return after, _check_good(after, thorough=False) if waits else _work(after)
 
 
 def _unwanted(state: ModelState, event: Event, policy: Policy) -> Outcome:
@@ -567,11 +580,13 @@ TABLE: Mapping[Phase, Mapping[type[Event], Row]] = {
         Unwanted: _row(_stay, Phase.ABSENT),
     },
     Phase.DESIRED: {
-        Restarted: _row(_wait_for_wanted, Phase.DESIRED),
+        Restarted: _row(_repeat, Phase.DESIRED),
         Wanted: _row(_wanted, Phase.DESIRED, *_REST),
         Unwanted: _row(_unwanted, *_REST),
         Fetched: _row(_onward(Phase.FETCHED), Phase.FETCHED),
         Refused: _row(_refused, Phase.ROLLED_BACK),
+        Settled: _row(_stay, Phase.DESIRED),
+        Lost: _row(_lost_on_the_way, Phase.DESIRED),
         Hindered: _row(_hindered, Phase.DESIRED),
     },
     Phase.FETCHED: {
@@ -581,6 +596,8 @@ TABLE: Mapping[Phase, Mapping[type[Event], Row]] = {
         Checked: _row(_onward(Phase.VERIFIED), Phase.VERIFIED),
         Refused: _row(_refused, Phase.ROLLED_BACK),
         Missing: _row(_missing, Phase.DESIRED),
+        Settled: _row(_stay, Phase.FETCHED),
+        Lost: _row(_lost_on_the_way, Phase.FETCHED),
         Hindered: _row(_hindered, Phase.FETCHED),
     },
     Phase.VERIFIED: {
@@ -589,6 +606,8 @@ TABLE: Mapping[Phase, Mapping[type[Event], Row]] = {
         Unwanted: _row(_unwanted, *_REST),
         StagedInPlace: _row(_onward(Phase.STAGED), Phase.STAGED),
         Missing: _row(_missing, Phase.DESIRED),
+        Settled: _row(_stay, Phase.VERIFIED),
+        Lost: _row(_lost_on_the_way, Phase.VERIFIED),
         Hindered: _row(_hindered, Phase.VERIFIED),
     },
     Phase.STAGED: {

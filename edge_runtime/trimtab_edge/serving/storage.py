@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from trimtab_edge import layout
 from trimtab_edge.reading import read_limited
-from trimtab_edge.settings import ModelDescription, read_description
+from trimtab_edge.settings import MAX_BYTES, ModelDescription, read_description
 from trimtab_kernel.identity import Digest, IdentityError, Version, parse_name
 from trimtab_kernel.problems import InputError, Problem, quoted
 
@@ -120,7 +120,7 @@ def read_description_beside(directory: Path, sighting: Sighting) -> ModelDescrip
     """The model's ``model.yaml``, or an empty one where there is none. Raises :class:`InputError` and OSError."""
     path = directory / sighting.directory / layout.DESCRIPTION_FILE
     try:
-        return read_description(read_limited(path, 64 * 1024), f"{sighting.directory}/{layout.DESCRIPTION_FILE}")
+        return read_description(read_limited(path, MAX_BYTES), f"{sighting.directory}/{layout.DESCRIPTION_FILE}")
     except FileNotFoundError:
         return ModelDescription()
 
