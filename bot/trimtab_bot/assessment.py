@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from trimtab_bot.alarms import AlarmRule
@@ -27,6 +28,7 @@ from trimtab_kernel import vocabulary
 from trimtab_kernel.freshness import Absent, Fresh, Stale
 from trimtab_kernel.identity import IdentityError, Version
 from trimtab_kernel.intervals import CohortCount, Interval, disparate_impact, mean_of_sums
+from trimtab_kernel.money import price_range_text
 from trimtab_kernel.problems import printable
 from trimtab_kernel.rules import CPU_SECONDS, CPU_SECONDS_SQUARED, DECISIONS, REQUESTS, Query
 from trimtab_kernel.verdict import Judgement, Verdict, judge
@@ -283,7 +285,7 @@ def _cost(look: _Look) -> Finding:
         details.append(
             (
                 "at the price book's bounds",
-                f"{low / n * _TIMES:.6g} to {high / n * _TIMES:.6g} {target.unit} per 1k inferences",
+                f"{_bounds(low / n * _TIMES, high / n * _TIMES, target.unit)} per 1k inferences",
             )
         )
         details.append(("prices", ", ".join(sorted(books))))
@@ -307,6 +309,10 @@ def _sums(samples: Iterable[Sample]) -> dict[str, float]:
         group = sample.labels[vocabulary.LABEL_DEVICE_GROUP]
         sums[group] = sums.get(group, 0.0) + sample.value
     return sums
+
+
+def _bounds(low: float, high: float, currency: str) -> str:
+    return price_range_text(Decimal(repr(low)), Decimal(repr(high)), currency, digits=6)
 
 
 def _times(interval: Interval | None) -> Interval | None:

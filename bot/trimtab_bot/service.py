@@ -25,7 +25,7 @@ from trimtab_bot.inbox.interface import (
 )
 from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import moment_text, span_text
-from trimtab_bot.narration.template import figure
+from trimtab_bot.narration.template import bounds_text, figure_text
 from trimtab_bot.recording import record
 from trimtab_bot.records import TimelineRecord
 from trimtab_kernel.canonical import digest_of
@@ -239,15 +239,14 @@ def _event(verb: str, result: DecisionResult, before: Ballot, after: Ballot) -> 
 
 def _watch_line(finding: Finding) -> WatchLine:
     interval = finding.interval
-    unit = "" if finding.unit == "ratio" else f" {finding.unit}"
     return WatchLine(
         model=finding.model,
         version=finding.version,
         figure=f"{finding.metric} ({finding.policy})",
         verdict=finding.verdict.value,
         reason=finding.reason,
-        value="-" if interval is None else f"{figure(interval.value)}{unit}",
-        interval="-" if interval is None else f"{figure(interval.low)} to {figure(interval.high)}",
+        value="-" if interval is None else figure_text(interval.value, finding.unit),
+        interval="-" if interval is None else bounds_text(interval.low, interval.high, finding.unit),
         n=finding.n,
         freshness=_freshness_text(finding.freshness, finding.observed_at),
     )

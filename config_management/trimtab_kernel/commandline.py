@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,7 +21,8 @@ class Command:
     """One subcommand.
 
     ``configure`` adds its arguments; ``run`` does the work, prints the product on stdout, and returns an exit code.
-    ``examples`` are shown in ``--help`` as they stand, one command line each. ``subcommands`` excludes ``run``.
+    ``examples`` are shown in ``--help`` as they stand, one command line each; ``details`` below the summary, folded.
+    ``subcommands`` excludes ``run``.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Command:
     configure: Callable[[argparse.ArgumentParser], None] | None = None
     run: Callable[[argparse.Namespace], ExitCode] | None = None
     subcommands: tuple[Command, ...] = ()
+    details: str = ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,7 +51,7 @@ def add_command(subparsers: argparse._SubParsersAction[Parser], command: Command
     parser = subparsers.add_parser(
         command.name,
         help=command.summary,
-        description=command.summary,
+        description="\n\n".join(filter(None, (command.summary, textwrap.fill(command.details, 80)))),
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -77,6 +77,45 @@ def quantize(amount: Decimal, places: int = 2) -> Decimal:
         return amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
 
 
+_MICRO = Decimal("0.000001")
+_MILLI = Decimal("0.001")
+_SHOWN_DIGITS = 3
+
+
+def price_text(amount: Decimal, currency: str, *, digits: int = _SHOWN_DIGITS) -> str:
+    """A small price for people, with ``digits`` significant digits: ``12.5 EUR``, ``0.0042 EUR``, ``68.9 µEUR``.
+
+    Below a thousandth of the currency it is written in millionths (SI prefix micro), whatever its size, so that figures
+    beside each other compare at a glance. There is no ``mEUR``: finance reads it as a million. For showing, never for
+    parsing.
+    """
+    return f"{price_number(amount, digits=digits, like=amount)} {price_unit(amount, currency)}"
+
+
+def price_range_text(low: Decimal, high: Decimal, currency: str, *, digits: int = _SHOWN_DIGITS) -> str:
+    """Bounds of a small price in one unit, that of the high one: ``0.05 to 0.07 µEUR``."""
+    shown = (price_number(bound, digits=digits, like=high) for bound in (low, high))
+    return f"{' to '.join(shown)} {price_unit(high, currency)}"
+
+
+def price_unit(amount: Decimal, currency: str) -> str:
+    """``µEUR`` or ``EUR``: what :func:`price_text` writes ``amount`` in."""
+    return f"µ{currency}" if 0 < abs(amount) < _MILLI else currency
+
+
+def price_number(amount: Decimal, *, like: Decimal, digits: int = _SHOWN_DIGITS) -> str:
+    """``amount`` without its unit, in the unit of ``like``: significant digits, no exponent, no zeros at the end."""
+    if not amount:
+        return "0"
+    with localcontext() as context:
+        context.prec = _PRECISION
+        scaled = amount / _MICRO if 0 < abs(like) < _MILLI else amount
+        context.prec = digits
+        context.rounding = ROUND_HALF_EVEN
+        text = f"{+scaled:,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An exact amount in one currency (ISO 4217)."""

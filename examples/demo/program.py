@@ -290,7 +290,7 @@ class Demo:
             own = groups.get(group, [])
             runs = ", ".join(f"{row['model']} {row['version']}" for row in own) or "nothing yet"
             total, low, high = (sum(float(row[key]) for row in own) for key in ("total", "low", "high"))
-            rows.append([group, runs, f"{total:.2f}" if own else "-", f"{low:.2f} to {high:.2f}" if own else "-"])
+            rows.append([group, runs, f"{total:,.2f}" if own else "-", f"{low:,.2f} to {high:,.2f}" if own else "-"])
         currency = report["rows"][0]["currency"]
         self._tell.table(["device group", "runs", f"{currency} a month", "interval"], rows)
         if len(rows) < 12:

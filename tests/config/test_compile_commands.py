@@ -146,7 +146,7 @@ def test_costs_as_json_are_for_machines(fleet: Path, capsys: pytest.CaptureFixtu
         ("phones", "triage-mobile", "3.0.0"),
     ]
     assert data["rows"][0]["currency"] == "EUR"
-    assert data["rows"][0]["total"] == "2.058056"
+    assert data["rows"][0]["total"] == "365.030278"
 
 
 def test_costs_of_one_group(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +159,7 @@ def test_costs_in_a_pipe_are_plain_text(fleet: Path, capsys: pytest.CaptureFixtu
     assert main(["cost", str(fleet)]) == 0
     text = capsys.readouterr().out
     assert "\x1b" not in text
-    assert "2.06 EUR" in text
+    assert "365.03 EUR" in text
 
 
 def test_costs_on_a_terminal_are_a_coloured_table_with_every_cell(fleet: Path) -> None:
@@ -185,7 +185,7 @@ def test_costs_on_a_terminal_are_a_coloured_table_with_every_cell(fleet: Path) -
     assert (process.returncode, errors) == (0, b"")
     text = shown.decode()
     assert "\x1b[" in text
-    for cell in ("kiosks", "triage", "triage 1.1.0 standard", "2.06 EUR", "declared", "≥ 0.01 EUR"):
+    for cell in ("kiosks", "triage", "triage 1.1.0 standard", "365.03 EUR", "declared", "≥ 0.01 EUR"):
         assert cell in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,7 @@ from trimtab_config.cost.report import CostReport, Row
 from trimtab_config.text.costs import cost_table, plain_text
 from trimtab_kernel.money import Grade
 from trimtab_kernel.problems import InputError
+from trimtab_kernel.quantity import Quantity
 
 if TYPE_CHECKING:
     from trimtab_kernel.money import Figure
@@ -82,6 +84,97 @@ def test_energy_is_modelled_from_the_watts_that_a_busy_core_adds() -> None:
     assert Decimal(high) == (Decimal("0.0202777778") * Decimal("1.5") * Decimal("1.3")).quantize(
         Decimal("0.000001"), "ROUND_CEILING"
     )
+
+
+def test_what_is_reserved_and_not_used_is_paid_for() -> None:
+    """10 devices x 730 h x 0.5 of 4 cores x 0.4 an hour = 365 for the reservation, of which compute pays its own."""
+    row = only(*SIMPLE)
+    assert values(row.parts["reserved"]) == ("362.972222", "361.958333", "363.986112", "declared")
+    assert row.parts["compute"].value + row.parts["reserved"].value == 365
+    assert not row.uses_more_than_reserved
+
+
+@pytest.mark.parametrize(
+    ("limits", "share"),
+    [
+        ({"cpu": "500m", "memory": "512Mi"}, "0.125"),  # an eighth of four cores, a sixteenth of 8 GiB
+        ({"cpu": "500m", "memory": "4Gi"}, "0.5"),
+        ({"cpu": "100m", "memory": "64Mi", "gpu": "1"}, "0.5"),  # one of two
+        ({"cpu": "4", "memory": "8Gi"}, "1"),
+    ],
+)
+def test_the_share_of_a_device_is_that_of_the_resource_of_which_most_is_reserved(limits: Yaml, share: str) -> None:
+    two_gpus = group(spec__hardware__gpus=2, spec__hardware__accelerator="cuda")
+    row = only(two_gpus, model(), deployment(spec__resourceLimits=limits), price_book())
+    assert row.parts["compute"].value + row.parts["reserved"].value == Decimal(share) * 10 * 730 * Decimal("0.4")
+
+
+def test_two_deployments_never_reserve_more_than_the_device() -> None:
+    """Nine tenths of the CPU and nine tenths of the memory fit on one device, and together cost one device."""
+    cpu = deployment(spec__resourceLimits={"cpu": "3600m", "memory": "64Mi"})
+    memory = deployment(
+        "digits",
+        spec__modelRef={"name": "digits", "version": "1.1.0"},
+        spec__resourceLimits={"cpu": "100m", "memory": "7Gi"},
+    )
+    rows = costs(group(), model(), model("digits"), cpu, memory, price_book()).rows
+    paid = [row.parts["compute"].value + row.parts["reserved"].value for row in rows]
+    assert abs(sum(paid) - 10 * 730 * Decimal("0.4")) <= Decimal("0.000004")
+    assert paid[0] < paid[1], "seven eighths of the memory are less than nine tenths of the CPU"
+
+
+def test_use_above_the_reservation_is_paid_as_used_and_said() -> None:
+    """24 million requests a day keep 2.8 cores busy; half a core is reserved."""
+    busy = deployment(spec__inference={"expectedRequestsPerDeviceDay": 24_000_000})
+    report = costs(group(), model(), busy, price_book())
+    [row] = report.rows
+    assert row.parts["reserved"].value == row.parts["reserved"].low == 0
+    assert row.parts["compute"].value == Decimal("2027.777778")
+    assert "triage 1.1.0 on kiosks uses more CPU than its limits reserve of the devices: use is paid for." in (
+        cost_table(report).notes
+    )
+
+
+def test_compute_falls_when_use_falls_and_the_reservation_stays() -> None:
+    """Allocation and usage are two things (OpenCost issue 3900): half the use halves compute, not the month."""
+    whole = only(*SIMPLE)
+    half = only(*SIMPLE[:2], deployment(spec__inference={"expectedRequestsPerDeviceDay": 12_000}), price_book())
+    assert half.parts["compute"].value == whole.parts["compute"].value / 2
+    assert half.parts["compute"].value + half.parts["reserved"].value == 365
+
+
+@given(st.data())
+def test_compute_and_reserved_are_the_larger_of_use_and_reservation(data: st.DataObject) -> None:
+    """Workload = max(request, usage) for the value, and bounds no narrower than those of the larger one."""
+    profile = {"cpuSeconds": data.draw(figures())}
+    prices = {
+        "deviceHour": {"box": data.draw(figures())},
+        "energyPerKWh": exact("0"),
+        "networkPerGB": {"wired": exact("0")},
+    }
+    cores = data.draw(st.sampled_from(["1", "3", "7", "1100m"]))
+    limit = data.draw(st.sampled_from(["1m", "333m", "1"]))
+    requests = data.draw(st.integers(0, 10**7))
+    row = only(
+        group(spec__deviceCount=data.draw(st.integers(1, 10**5)), spec__hardware__cpu=cores),
+        model(versions={"1.1.0": [variant(profile=profile)]}),
+        deployment(
+            spec__resourceLimits={"cpu": limit, "memory": "64Ki"},
+            spec__inference={"expectedRequestsPerDeviceDay": requests},
+        ),
+        price_book(spec__regions={"EMEA": prices}),
+    )
+    hour = {key: Fraction(prices["deviceHour"]["box"][key]) for key in ("value", "low", "high")}
+    share = max(
+        Quantity.parse(limit).value / Quantity.parse(cores).value,
+        Quantity.parse("64Ki").value / Quantity.parse("8Gi").value,
+    )
+    request = {key: share * Fraction(str(row.devices)) * 730 * price for key, price in hour.items()}
+    compute, reserved = row.parts["compute"], row.parts["reserved"]
+    slack = Fraction(2, 10**6)
+    assert abs(Fraction(compute.value + reserved.value) - max(Fraction(compute.value), request["value"])) <= slack
+    assert Fraction(compute.low + reserved.low) <= max(Fraction(compute.low), request["low"]) + slack
+    assert Fraction(compute.high + reserved.high) >= max(Fraction(compute.high), request["high"]) - slack
 
 
 def test_measured_joules_come_before_modelled_ones() -> None:
@@ -146,8 +239,9 @@ def test_a_wave_splits_devices_between_target_and_stable(
     devices = {version: f"{row.devices.normalize():f}" for version, row in rows.items()}
     assert devices == {key: value for key, value in (("1.1.0", target), ("1.0.0", stable)) if value is not None}
     whole = only(*SIMPLE)
-    together = sum(row.parts["compute"].value for row in rows.values())
-    assert abs(together - whole.parts["compute"].value) <= Decimal("0.000001")
+    for part in ("compute", "reserved"):
+        together = sum(row.parts[part].value for row in rows.values())
+        assert abs(together - whole.parts[part].value) <= Decimal("0.000001")
 
 
 def test_without_stable_only_the_wave_is_paid_for() -> None:
@@ -168,7 +262,8 @@ def test_usage_that_nobody_declared_is_absent_and_not_zero() -> None:
     row = absent(group(), model(), deployment(spec__inference=None), price_book())
     assert set(row.absent) == {"compute", "energy"}
     assert "spec.inference.expectedRequestsPerDeviceDay is not declared" in row.absent["compute"]
-    assert set(row.parts) == {"updates"}
+    assert set(row.parts) == {"reserved", "updates"}
+    assert row.parts["reserved"].value == 365, "the larger of use and reservation is no less than the reservation"
     assert row.per_1k is not None, "what one inference costs is known all the same"
 
 
@@ -176,6 +271,7 @@ def test_cpu_seconds_that_nobody_declared_are_absent_and_not_zero() -> None:
     row = absent(group(), model(versions={"1.1.0": [variant(profile=None)]}), deployment(), price_book())
     assert "no CPU seconds are declared for triage 1.1.0 standard" in row.absent["compute"]
     assert row.per_1k is None
+    assert row.parts["reserved"].value == 365
 
 
 def test_watts_that_nobody_declared_make_the_energy_absent() -> None:
@@ -346,15 +442,31 @@ def test_the_table_shows_every_row_with_currency_bounds_grade_and_total() -> Non
     lines = text.splitlines()
     assert lines[0].split()[:3] == ["GROUP", "MODEL", "DEVICES"]
     [row] = [line for line in lines if line.startswith("kiosks")]
-    assert "2.06 EUR" in row
+    assert "365.03 EUR" in row
+    assert "281 µEUR" in row
     assert "declared" in row
     [unknown] = [line for line in lines if line.startswith("phones")]
     assert "≥ 0.01 EUR" in unknown
     assert "incomplete" in unknown
     [total] = [line for line in lines if line.startswith("TOTAL")]
-    assert "≥ 2.07 EUR" in total
+    assert "≥ 365.04 EUR" in total
     assert "Nothing runs in silent." in lines
     assert not any(line.endswith(" ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("size", "update_price", "shown"), [(40_000, "1", "<0.01 EUR"), (0, "1", "≥ 0.00 EUR"), (10**9, "1", "10.00 EUR")]
+)
+def test_the_table_shows_money_with_two_decimals(size: int, update_price: str, shown: str) -> None:
+    """A cost below a cent is not shown as none; what is only a lower bound is rounded down."""
+    prices = {
+        "deviceHour": {"box": exact("0")},
+        "energyPerKWh": exact("0"),
+        "networkPerGB": {"wired": exact(update_price)},
+    }
+    free = variant(size=size, profile__cpuSeconds=exact("0"))
+    report = costs(group(), model(versions={"1.1.0": [free]}), deployment(), price_book(spec__regions={"EMEA": prices}))
+    assert cost_table(report).lines[0][3] == shown
 
 
 def test_the_table_says_how_near_a_policys_ceiling_is() -> None:

@@ -438,9 +438,9 @@ def test_a_deployment_carries_its_cost_and_its_tags() -> None:
     annotations = the(compiled(group(), model(), tagged, price_book()), "EdgeAIDeployment")["metadata"]["annotations"]
     costs = {key.removeprefix(COST): value for key, value in annotations.items() if key.startswith(COST)}
     assert costs == {
-        "monthly-cost": "2.06",
-        "monthly-cost-low": "1.02",
-        "monthly-cost-high": "3.10",
+        "monthly-cost": "365.03",
+        "monthly-cost-low": "362.98",
+        "monthly-cost-high": "367.09",
         "currency": "EUR",
         "grade": "declared",
         "cost-per-1k-inferences": "0.000281",

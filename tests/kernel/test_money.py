@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_kernel.money import Figure, Grade, Money, MoneyError, parse_currency, parse_decimal, quantize, weakest
+from trimtab_kernel.money import (
+    Figure,
+    Grade,
+    Money,
+    MoneyError,
+    parse_currency,
+    parse_decimal,
+    price_range_text,
+    price_text,
+    quantize,
+    weakest,
+)
 
 amounts = st.decimals(min_value=-(10**12), max_value=10**12, places=6)
 positive = st.decimals(min_value=0, max_value=10**12, places=6)
@@ -129,3 +140,41 @@ def test_the_weakest_grade_wins_and_nothing_has_no_grade() -> None:
     assert weakest(Grade.MEASURED) is Grade.MEASURED
     with pytest.raises(ValueError, match="at least one part"):
         weakest()
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "0 EUR"),
+        ("0.0000000504", "0.0504 µEUR"),
+        ("0.00006886", "68.9 µEUR"),
+        ("0.000999", "999 µEUR"),
+        ("0.001", "0.001 EUR"),
+        ("0.00421", "0.00421 EUR"),
+        ("12.345", "12.3 EUR"),
+        ("123456", "123,000 EUR"),
+        ("-0.00005", "-50 µEUR"),
+    ],
+)
+def test_a_small_price_is_written_in_millionths(amount: str, shown: str) -> None:
+    assert price_text(Decimal(amount), "EUR") == shown
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        ("0.00005", "0.00007", "50 to 70 µEUR"),
+        ("0.0005", "0.002", "0.0005 to 0.002 EUR"),
+        ("0", "0.00000012", "0 to 0.12 µEUR"),
+        ("0", "0", "0 to 0 EUR"),
+    ],
+)
+def test_bounds_of_a_price_share_one_unit(low: str, high: str, shown: str) -> None:
+    assert price_range_text(Decimal(low), Decimal(high), "EUR") == shown
+
+
+@given(st.decimals("0", "1000", places=12))
+def test_a_price_is_never_shown_as_nothing_nor_off_by_more_than_its_digits(amount: Decimal) -> None:
+    number, unit = price_text(amount, "EUR").split(" ")
+    shown = Decimal(number.replace(",", "")) * (Decimal("0.000001") if unit == "µEUR" else 1)
+    assert abs(shown - amount) <= amount * Decimal("0.005")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from trimtab_kernel import vocabulary
 from trimtab_kernel.intervals import CohortCount, disparate_impact
+from trimtab_kernel.money import price_range_text, price_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,8 +38,8 @@ def money_over_ceiling(finding: Finding) -> Harm | None:
         for figure in (finding.interval.value, finding.interval.low, finding.interval.high)
     )
     text = (
-        f"{value:.4g} {finding.unit} an hour above the ceiling at the measured rate ({low:.4g} to {high:.4g}), of the"
-        f" devices that report"
+        f"{price_text(Decimal(repr(value)), finding.unit)} an hour above the ceiling at the measured rate"
+        f" ({price_range_text(Decimal(repr(low)), Decimal(repr(high)), finding.unit)}), of the devices that report"
     )
     return Harm(value, finding.unit, text)
 

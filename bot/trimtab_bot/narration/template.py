@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from trimtab_bot.moments import clock_text, span_text
+from trimtab_kernel.money import price_range_text, price_text
 from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class TemplateNarrator:
         asks = "at least" if gauge.good_is_high else "at most"
         return (
             f"{what} Measured: {interval_text(gauge)}, n = {gauge.n}, over the last {story.window}; policy"
-            f" {story.policy} allows {asks} {figure(gauge.limit)}{unit_text(gauge)} from n = {story.minimum_n} on."
+            f" {story.policy} allows {asks} {figure_text(gauge.limit, gauge.unit)} from n = {story.minimum_n} on."
         )
 
     def _where(self, story: Story) -> str:
@@ -93,14 +95,25 @@ def figure(value: float) -> str:
     return f"{value:.8f}".rstrip("0") if "e-" in text and abs(value) >= 1e-6 else text
 
 
-def unit_text(gauge: GaugeRecord) -> str:
-    """The unit after a figure; a ratio has none."""
-    return "" if gauge.unit in ("", "ratio") else f" {gauge.unit}"
+def figure_text(value: float, unit: str) -> str:
+    """A figure with its unit: ``0.45`` for a ratio, ``68.9 µEUR`` for a cost, whose unit is its currency."""
+    return figure(value) if unit in ("", "ratio") else price_text(_decimal(value), unit)
+
+
+def bounds_text(low: float, high: float, unit: str) -> str:
+    """``0.36 to 0.56``, or ``67.1 to 70.4 µEUR``."""
+    if unit in ("", "ratio"):
+        return f"{figure(low)} to {figure(high)}"
+    return price_range_text(_decimal(low), _decimal(high), unit)
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(repr(value))
 
 
 def interval_text(gauge: GaugeRecord) -> str:
     """``disparate impact 0.45, 95 % interval 0.36 to 0.56``."""
     return (
-        f"{gauge.label} {figure(gauge.value)}{unit_text(gauge)}, {gauge.confidence * 100:.4g} % interval"
-        f" {figure(gauge.low)} to {figure(gauge.high)}{unit_text(gauge)}"
+        f"{gauge.label} {figure_text(gauge.value, gauge.unit)}, {gauge.confidence * 100:.4g} % interval"
+        f" {bounds_text(gauge.low, gauge.high, gauge.unit)}"
     )

@@ -51,6 +51,9 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 COMMAND = Command(
     name="cost",
     summary="Estimate what the models of a fleet cost in a month of 730 hours, each figure with its bounds.",
+    details="The month pays for what deployments reserve of the devices or use, whichever is more. The cost per 1k"
+    " inferences is the marginal cost, which ceilings judge: compute, energy and data of a thousand more inferences,"
+    " nothing reserved.",
     examples=(
         "trimtab cost examples/fleet",
         "trimtab cost examples/fleet --group kiosk-emea --output json",

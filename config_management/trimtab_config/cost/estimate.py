@@ -4,17 +4,25 @@ Formulas, for the devices of a group that run a version, per month of 730 h:
 
 - inferences = devices x expected requests per device and day x 730/24
 - compute = inferences x CPU seconds / 3600 x price of a core-hour (device-hour / cores)
+- reserved = what the deployment's limits reserve of the devices for 730 h (:mod:`trimtab_config.cost.reservation`) minus
+  the core-hours of compute, x price of a core-hour, never below zero: compute and reserved together are the larger of
+  use and reservation (OpenCost specification: workload = max(request, usage)). Its low bound assumes most use, its high
+  bound least, so the sum's bounds are never narrower than those of the larger of the two
 - energy = inferences x joules / 3.6e6 x price of a kWh; joules that nobody measured are modelled as CPU seconds x
   (peak - idle watts) / cores; the energy of a solar device is part of the price of the device
 - data = inferences x bytes sent / 10^9 x price of a GB; an inference on the device sends nothing unless its profile says so
 - updates = devices x artifact bytes x updates per month / 10^9 x price of a GB
 
-Not in it: the time that devices idle, telemetry, and people.
+The marginal cost of an inference, which ceilings judge, is compute, energy and data: one more request reserves nothing.
+
+Not in it: what of a device no deployment reserves, telemetry, and people. An OnDeviceModel reserves nothing: the device
+is its owner's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -24,6 +32,7 @@ from trimtab_config.cost.report import (
     DATA,
     ENERGY,
     PER_1K_PLACES,
+    RESERVED,
     UPDATES,
     UPDATES_PER_MONTH,
     Ceiling,
@@ -32,6 +41,7 @@ from trimtab_config.cost.report import (
     rounded,
     total_of,
 )
+from trimtab_config.cost.reservation import reserved_shares
 from trimtab_config.plan.planner import Planner
 from trimtab_config.spec.kinds import EdgeAIDeploymentSpec, PowerSource
 from trimtab_config.spec.tags import tags_of
@@ -50,6 +60,7 @@ _KWH_PER_JOULE = Fraction(1, 3_600_000)
 _GB_PER_BYTE = Fraction(1, 10**9)
 _DAYS_PER_MONTH = Fraction(HOURS_PER_MONTH, 24)
 _EVERYONE = Fraction(100)
+_NOTHING = Decimal(0)
 
 
 def estimate(
@@ -85,10 +96,13 @@ def estimate_plan(
         return CostReport(()), error.problems
     problems = Collector()
     rows: list[Row] = []
+    shares = reserved_shares(plan)
     for placement in plan.placements:
+        metadata = placement.document.metadata
+        reserved = shares.get((metadata.namespace, metadata.name)) if _is_served(placement) else None
         for choice, percent in _split(placement):
             try:
-                rows.append(_row(catalog, plan.group, placement, choice, percent, rates))
+                rows.append(_row(catalog, plan.group, placement, choice, percent, reserved, rates))
             except InputError as error:
                 problems.extend(error.problems)
     rows.sort(key=lambda row: (row.model, row.version, row.kind, row.namespace, row.name))
@@ -122,9 +136,21 @@ class _Parts:
     absent: dict[str, str]
 
 
+def _is_served(placement: Placement) -> bool:
+    """Whether the group's runtime serves it, within limits; an OnDeviceModel is the app's own."""
+    return isinstance(placement.document.spec, EdgeAIDeploymentSpec)
+
+
 def _row(
-    catalog: Catalog, group: Document, placement: Placement, choice: Choice, percent: Fraction, rates: Rates
+    catalog: Catalog,
+    group: Document,
+    placement: Placement,
+    choice: Choice,
+    percent: Fraction,
+    reserved: Fraction | None,
+    rates: Rates,
 ) -> Row:
+    """``reserved`` is the deployment's share of one device, None where nothing is reserved."""
     spec: DeviceGroupSpec = group.spec
     share = spec.device_count * percent / 100
     devices = to_decimal(share)
@@ -139,6 +165,8 @@ def _row(
         inferences = scaled(requests, share * _DAYS_PER_MONTH)
         for part, figure in one.items():
             parts.known[part] = rounded(inferences.times(figure))
+    if reserved is not None:
+        parts.known[RESERVED] = rounded(_unused(group, share * reserved, inferences, choice).times(rates.core_hour()))
     size = choice.artifact.size
     if size:
         fetched = scaled(UPDATES_PER_MONTH, share * size * _GB_PER_BYTE)
@@ -165,6 +193,18 @@ def _row(
         ceiling=_ceiling(catalog, placement.document, rates.currency),
         tags=tags_of(placement.document),
     )
+
+
+def _unused(group: Document, devices: Fraction, inferences: Figure | None, choice: Choice) -> Figure:
+    """Core-hours of a month that are reserved on ``devices`` (whole ones) and not used; all of them where use is unknown."""
+    spec: DeviceGroupSpec = group.spec
+    reserved = to_decimal(devices * HOURS_PER_MONTH * spec.hardware.cpu.value)
+    cpu = choice.profile.cpu_seconds
+    if inferences is None or cpu is None:
+        return Figure.exact(reserved, Grade.MEASURED)
+    used = scaled(inferences.times(cpu.figure(choice.profile.grade)), _HOURS_PER_SECOND)
+    value, low, high = (max(reserved - hours, _NOTHING) for hours in (used.value, used.high, used.low))
+    return Figure(value, low, high, used.grade)
 
 
 def _ceiling(catalog: Catalog, document: Document, currency: str) -> Ceiling | None:

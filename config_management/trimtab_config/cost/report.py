@@ -22,10 +22,11 @@ UPDATES_PER_MONTH = Figure(Decimal(1), Decimal(0), Decimal(2), Grade.MODELLED)
 ZERO = Figure(Decimal(0), Decimal(0), Decimal(0), Grade.MEASURED)
 
 COMPUTE = "compute"
+RESERVED = "reserved"
 ENERGY = "energy"
 DATA = "data"
 UPDATES = "updates"
-PARTS = (COMPUTE, ENERGY, DATA, UPDATES)
+PARTS = (COMPUTE, RESERVED, ENERGY, DATA, UPDATES)
 
 
 def rounded(figure: Figure, places: int = PLACES) -> Figure:
@@ -68,8 +69,10 @@ class Row:
     """One version of one model on one group, for a month of 730 hours.
 
     ``devices`` run it (a share of a group may be a fraction). ``parts`` are in ``currency``; a part that cannot be
-    known is left out of them and named in ``absent`` with the reason. ``per_1k`` is what a thousand more inferences
-    cost, so without updates; ``ceiling`` is what the deployment's policy allows for that. ``update_bytes`` is what it takes to bring the version to all these devices once.
+    known is left out of them and named in ``absent`` with the reason. ``per_1k`` is the marginal cost: what a thousand
+    more inferences cost in compute, energy and data, so without what is reserved and without updates; ``ceiling`` is
+    what the deployment's policy allows for that. ``update_bytes`` is what it takes to bring the version to all these
+    devices once.
     """
 
     group: str
@@ -94,6 +97,11 @@ class Row:
     def total(self) -> Figure:
         """The sum of the parts."""
         return total_of((self.parts[part] for part in PARTS if part in self.parts), complete=not self.absent)
+
+    @property
+    def uses_more_than_reserved(self) -> bool:
+        """Whether the estimated use is at least what the deployment's limits reserve: then only use is paid for."""
+        return COMPUTE in self.parts and RESERVED in self.parts and not self.parts[RESERVED].value
 
     def to_json(self) -> dict[str, Json]:
         """Amounts as exact decimal text."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import TYPE_CHECKING
 
-from trimtab_config.cost.amounts import amount_text, significant_text
-from trimtab_config.cost.report import COMPUTE, DATA, ENERGY, UPDATES, UPDATES_PER_MONTH
-from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade
+from trimtab_config.cost.amounts import significant_text
+from trimtab_config.cost.report import COMPUTE, DATA, ENERGY, RESERVED, UPDATES, UPDATES_PER_MONTH
+from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade, price_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 
     from trimtab_config.cost.report import CostReport, Row, Total
 
-_PART_NAMES = {COMPUTE: "compute", ENERGY: "energy", DATA: "data", UPDATES: "updates"}
+_PART_NAMES = {COMPUTE: "compute", RESERVED: "reserved", ENERGY: "energy", DATA: "data", UPDATES: "updates"}
 UNKNOWN = "-"
+_WHAT_A_MONTH_PAYS = (
+    "COST A MONTH pays for what is reserved of the devices or used, whichever is more; what no deployment reserves is in"
+    " no line."
+)
+_WHAT_ONE_MORE_COSTS = (
+    "1K INFERENCES is the marginal cost, which ceilings judge: compute, energy and data of a thousand more, nothing"
+    " reserved."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ COLUMNS = (
     Column("OF CEILING", number=True),
     Column("MOSTLY", dropped=1),
 )
+_CENT = Decimal("0.01")
 _MODEL = 1
 _CEILING = 7
 
@@ -70,6 +79,13 @@ def cost_table(report: CostReport, silent_groups: Sequence[str] = ()) -> CostTab
     notes = [
         f"A month is {HOURS_PER_MONTH} hours. Bounds add up as if all figures were off the same way.",
         f"Assumed: {assumed}.",
+        _WHAT_A_MONTH_PAYS,
+        _WHAT_ONE_MORE_COSTS,
+    ]
+    notes += [
+        f"{row.model} {row.version} on {row.group} uses more CPU than its limits reserve of the devices: use is paid for."
+        for row in report.rows
+        if row.uses_more_than_reserved
     ]
     reasons = sorted({(row.model, reason) for row in report.rows for reason in row.absent.values()})
     if reasons:
@@ -93,7 +109,7 @@ def _row_cells(row: Row) -> tuple[str, ...]:
         f"{row.model} {row.version} {row.tier}",
         significant_text(row.devices, 6),
         *_money_cells(row.total, row.currency, complete=not row.absent, known=bool(row.parts)),
-        UNKNOWN if row.per_1k is None else f"{significant_text(row.per_1k.value)} {row.currency}",
+        UNKNOWN if row.per_1k is None else price_text(row.per_1k.value, row.currency),
         _share(row),
         _mostly(row),
     )
@@ -108,19 +124,18 @@ def _total_cells(total: Total) -> tuple[str, ...]:
 def _money_cells(figure: Figure, currency: str, *, complete: bool, known: bool) -> tuple[str, str, str]:
     if not known:
         return (UNKNOWN, UNKNOWN, Grade.ABSENT.value)
-    least = "" if complete else "≥ "
-    high = grouped(amount_text(figure.high)) if complete else "?"
-    return (
-        f"{least}{grouped(amount_text(figure.value))} {currency}",
-        f"{grouped(amount_text(figure.low))} - {high}",
-        figure.grade.value if complete else "incomplete",
-    )
+    if not complete:
+        # What is known is a lower bound, and stays one when rounded down.
+        return (f"≥ {money_text(figure.value, ROUND_FLOOR)} {currency}", f"{money_text(figure.low)} - ?", "incomplete")
+    shown = "<0.01" if 0 < figure.value < _CENT else money_text(figure.value)
+    return (f"{shown} {currency}", f"{money_text(figure.low)} - {money_text(figure.high)}", figure.grade.value)
 
 
-def grouped(text: str) -> str:
-    """Thousands separated by commas: ``1,234.50``."""
-    whole, point, rest = text.partition(".")
-    return f"{int(whole):,}{point}{rest}"
+def money_text(amount: Decimal, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Two decimals, thousands separated by commas: ``1,234.50``."""
+    with localcontext() as context:
+        context.prec = 60
+        return f"{amount.quantize(_CENT, rounding):,f}"
 
 
 def _share(row: Row) -> str:
