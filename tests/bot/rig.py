@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from trimtab_bot.assembly import Bot, Ports, assemble
 from trimtab_bot.configuration import Configuration, read_configuration
 from trimtab_bot.ledger.sqlite import SqliteLedger
 from trimtab_bot.store.sql import SqlStore
+from trimtab_config.git.identity import GitIdentity
 from trimtab_config.git.repository import GitRepository
 from trimtab_config.githost.local import LocalGitHost
 from trimtab_config.sources.folder import load_folder
@@ -40,6 +43,7 @@ KIOSKS = ("kiosk-amer", "kiosk-apac", "kiosk-emea", "kiosk-latam")
 FAIR = {"sex-1": (480, 520), "sex-2": (500, 500)}
 UNFAIR = {"sex-1": (200, 800), "sex-2": (500, 500)}
 RELEASE = "deployments/triage.yaml"
+_FIRST: dict[str, Any] = {}
 TOKENS = {name: f"{name}-token-{'0' * 24}" for name in ("mara", "bo", "ada", "cy", "vi", "robot")}
 
 
@@ -67,37 +71,56 @@ class Origin:
     """The bare repository, and what people do to it."""
 
     def __init__(self, path: Path) -> None:
-        self.scratch = ScratchRepository.create(path)
+        if _FIRST.get("path"):
+            shutil.copytree(_FIRST["path"], path)
+            self.scratch = ScratchRepository(path)
+        else:
+            self.scratch = ScratchRepository.create(path)
         self.path = path
+        self.repository = GitRepository(path)
         self.files: dict[str, bytes] = load_folder(FLEET)
+        self._trees: dict[str, dict[str, bytes]] = {}
         self.at = START - 3600
-        self.head = self.commit(MARA, "Fleet: groups, models, policies, prices")
+        if _FIRST.get("path"):
+            self.at += 1
+            self.head = self.tip()
+            self._trees[self.head] = dict(self.files)
+        else:
+            self.head = self.commit(MARA, "Fleet: groups, models, policies, prices")
+            # The first commit is the same for every test, so it is made once and copied.
+            _FIRST["folder"] = tempfile.TemporaryDirectory(prefix="trimtab-origin-")
+            _FIRST["path"] = f"{_FIRST['folder'].name}/fleet.git"
+            shutil.copytree(path, _FIRST["path"])
 
     def commit(
         self, who: str, message: str, *parents: str, files: Mapping[str, bytes] | None = None, co: str = ""
     ) -> str:
         """A commit of the present files on main's tip (or on ``parents``), and main moved to it where none are given."""
         self.at += 1
-        name, _, email = who.removesuffix(">").partition(" <")
-        stamp = f"{int(self.at)} +0000"
-        tree = self.scratch.tree(dict(self.files if files is None else files))
+        wanted = dict(self.files if files is None else files)
         above = parents or ((self.tip(),) if self.exists() else ())
-        options = [part for parent in above for part in ("-p", parent)]
         text = message + (f"\n\nCo-authored-by: {co}" if co else "")
-        sha = (
-            self.scratch.git(
-                *("commit-tree", tree, *options),
-                given=text.encode(),
-                GIT_AUTHOR_NAME=name,
-                GIT_AUTHOR_EMAIL=email,
-                GIT_AUTHOR_DATE=stamp,
-                GIT_COMMITTER_NAME=name,
-                GIT_COMMITTER_EMAIL=email,
-                GIT_COMMITTER_DATE=stamp,
+        identity, at = GitIdentity.parse(who), datetime.fromtimestamp(int(self.at), UTC)
+        before = self._trees.get(above[0]) if above else {}
+        if before is None:
+            before = self.repository.files(above[0])
+        changes: dict[str, bytes | None] = dict.fromkeys(before.keys() - wanted.keys())
+        changes.update({name: content for name, content in wanted.items() if before.get(name) != content})
+        sha = self.repository.write_commit(above[0] if above else None, changes, identity, identity, text, at)
+        if len(above) > 1:
+            options = [part for parent in above for part in ("-p", parent)]
+            stamp = f"{int(self.at)} +0000"
+            names = {
+                f"GIT_{part}_{what}": value
+                for part in ("AUTHOR", "COMMITTER")
+                for what, value in (("NAME", identity.name), ("EMAIL", identity.email), ("DATE", stamp))
+            }
+            sha = (
+                self.scratch.git("commit-tree", f"{sha}^{{tree}}", *options, given=text.encode(), **names)
+                .decode()
+                .strip()
             )
-            .decode()
-            .strip()
-        )
+        self._trees[sha] = wanted
         if not parents:
             self.scratch.git("update-ref", "refs/heads/main", sha)
         return sha

@@ -131,8 +131,10 @@ def _deployment(document: Document) -> str:
 
 def _draft(situation: Situation, head: FleetAt, returns: tuple[_Return, ...], options: RollbackOptions) -> Outcome:
     incident, history = situation.incident, situation.history
+    until = datetime.datetime.fromtimestamp(situation.at, datetime.UTC).date() + datetime.timedelta(options.hold_days)
+    hold = new_hold(head.files, _hold(situation, head, options, until), returns[0].keys[0].namespace)
     files: Mapping[str, bytes] = head.files
-    changes: dict[str, bytes | None] = {}
+    changes: dict[str, bytes | None] = {hold.file: hold.content}
     proofs: list[tuple[_Return, Proof]] = []
     for each in returns:
         good = history.fleet(each.good.commit)
@@ -140,7 +142,10 @@ def _draft(situation: Situation, head: FleetAt, returns: tuple[_Return, ...], op
         if problems:
             return Impossible("B303", f"{problems[0]}")
         result = restoration.applied_to(files)
-        proof, problems = prove_restoration(files, good.files, result, each.keys)
+        added: tuple[ObjectKey, ...] = ()
+        if each is returns[-1]:  # the hold is proven together with the last step
+            result, added = {**result, hold.file: hold.content}, (hold.key,)
+        proof, problems = prove_restoration(files, good.files, result, each.keys, added)
         if proof is None:
             return Impossible("B303", f"{problems[0]}")
         drifted = _drifted(head, good, incident.model, each)
@@ -149,12 +154,6 @@ def _draft(situation: Situation, head: FleetAt, returns: tuple[_Return, ...], op
         proofs.append((each, proof))
         changes.update(restoration.changes)
         files = result
-    until = datetime.datetime.fromtimestamp(situation.at, datetime.UTC).date() + datetime.timedelta(options.hold_days)
-    hold = new_hold(files, _hold(situation, head, options, until), returns[0].keys[0].namespace)
-    proof, problems = prove_restoration(files, files, {**files, hold.file: hold.content}, (), (hold.key,))
-    if proof is None:
-        return Impossible("B303", f"{problems[0]}")
-    changes[hold.file] = hold.content
     good_version = _good_version(situation, returns)
     prefix = f"{history.path}/" if history.path else ""
     return Draft(

@@ -51,6 +51,7 @@ def proposal(proposal_id: str = "p-1", **changes: object) -> Proposal:
         good_version="1.1.0",
         verified=True,
         restored_commit="d" * 40,
+        hold_until="2026-12-18",
         device_groups=("emea-kiosk",),
         devices=420,
         facts=FACTS,
