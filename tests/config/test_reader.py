@@ -346,7 +346,7 @@ def test_there_are_figures_to_check() -> None:
 
 @pytest.mark.parametrize(("kind", "path"), FIGURES)
 def test_the_bounds_of_every_figure_are_checked(kind: str, path: str) -> None:
-    document: dict[str, Any] = {"Model": model, "PriceBook": price_book}[kind]()
+    document: dict[str, Any] = model() if kind == "Model" else price_book()
     place: Any = document
     *parents, last = path.replace("[0]", ".0").split(".")
     for key in parents:
