@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,14 +31,16 @@ def test_skipped(): pass
 """
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a real run with three good tests, a bad one, one in error and a skipped one."""
-    (tmp_path / "test_some.py").write_text(TESTS, "utf-8")
-    (tmp_path / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    project = tmp_path_factory.mktemp("project")
+    (project / "test_some.py").write_text(TESTS, "utf-8")
+    (project / "pytest.ini").write_text("[pytest]\n", "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=report.xml"]
-    subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
-    return tmp_path / "report.xml"
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    subprocess.run(command, cwd=project, env=environment, capture_output=True, timeout=60, check=False)
+    return project / "report.xml"
 
 
 def add_up(*reports: Path) -> subprocess.CompletedProcess[str]:
@@ -53,8 +56,9 @@ def test_reports_are_added_up(report: Path) -> None:
     assert add_up(report, report).stdout == "6 4\n"
 
 
-def test_a_report_that_was_cut_off_is_an_error(report: Path) -> None:
-    report.write_text(report.read_text("utf-8")[:-20], "utf-8")
-    result = add_up(report)
+def test_a_report_that_was_cut_off_is_an_error(report: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part.xml"
+    part.write_text(report.read_text("utf-8")[:-20], "utf-8")
+    result = add_up(part)
     assert result.returncode != 0
     assert result.stdout == ""
