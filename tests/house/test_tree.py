@@ -120,12 +120,16 @@ def test_a_readme_says_why_each_dependency_is_there(room: str, extra: str) -> No
     assert {name for name in names if not re.search(rf"(?i)\b{re.escape(name)}\b", reasons)} == set()
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_readme_names_no_file_that_is_gone(room: str) -> None:
-    """Links of a README lead somewhere."""
-    text = (ROOT / room / "README.md").read_text("utf-8")
-    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
-    assert [target for target in targets if target and not (ROOT / room / target).exists()] == []
+def test_every_link_of_a_page_leads_somewhere() -> None:
+    gone = []
+    for name in files():
+        if name.endswith(".md"):
+            text = (ROOT / name).read_text("utf-8")
+            targets = {
+                target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target
+            }
+            gone += [f"{name}: {target}" for target in sorted(targets) if not ((ROOT / name).parent / target).exists()]
+    assert gone == []
 
 
 def make_targets() -> dict[str, str]:
