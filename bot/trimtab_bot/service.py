@@ -155,7 +155,9 @@ class DecisionService:
             title=proposal.title,
             state=ballot.phase.value,
             open_for_decision=ballot.phase in _OPEN,
-            summary=proposal.summary if not ballot.reason else f"{proposal.summary}\nNow: {ballot.code} {ballot.reason}.",
+            summary=proposal.summary
+            if not ballot.reason
+            else f"{proposal.summary}\nNow: {ballot.code} {ballot.reason}.",
             model=proposal.model,
             bad_version=proposal.bad_version,
             good_version=proposal.good_version,

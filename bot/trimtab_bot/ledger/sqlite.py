@@ -127,6 +127,8 @@ def _entry(row: sa.Row[Any]) -> Entry:
         data = json.loads(row.content)
         record = Record(data["key"], EntryKind(data["kind"]), data["at"], data["subject"], data["body"])
     except (ValueError, TypeError, KeyError, RecursionError):
-        reason = f"entry {row.position} of the ledger cannot be read; 'trimtab ledger verify' says what is wrong with it"
+        reason = (
+            f"entry {row.position} of the ledger cannot be read; 'trimtab ledger verify' says what is wrong with it"
+        )
         raise OutsideError(reason) from None
     return Entry(row.position, data["previous"], row.hash, record)
