@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.config.small_fleet import deployment, files_of, group, hold, model, price_book
+from tests.config.small_fleet import deployment, files_of, group, hold, model, on_device, phones, price_book
 from trimtab_config.cli import commands, main, missing_extra, overview
 from trimtab_kernel.codes import ALL
 from trimtab_kernel.commandline import Command
@@ -236,6 +236,40 @@ def test_a_path_that_is_not_there_is_a_problem_and_no_traceback(
 ) -> None:
     assert main(["validate", str(tmp_path / "nothing")]) == 1
     assert capsys.readouterr().err.startswith(f"{tmp_path}/nothing: F118 got no such file or folder")
+
+
+def test_a_manifest_may_come_on_stdin() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from trimtab_config.cli import main; sys.exit(main(['validate', '-']))",
+    ]
+    for content, status, says in (
+        (files_of(group())["00-devicegroup.yaml"], 0, "valid: 1 DeviceGroup in 1 file"),
+        (files_of(group(spec__deviceCount=-1))["00-devicegroup.yaml"], 1, "-:11 spec.deviceCount: F104 got -1"),
+        (b"#" * 2_000_000, 1, "-: F103 got 1048577 bytes"),
+    ):
+        result = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+        assert result.returncode == status
+        assert result.stderr.decode().startswith(says)
+
+
+def test_an_on_device_model_that_nobody_may_take_is_told_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    targets = {"minAPILevel": 35, "minMemoryMB": 1000}
+    objects = [phones(), price_book(), on_device(spec__targetDevices=targets)]
+    assert main(["validate", str(written(tmp_path, *objects)), "--as-of", "2026-11-22"]) == 1
+    err = capsys.readouterr().err
+    assert (
+        "02-ondevicemodel.yaml:12 spec.targetDevices: F207 got no eligible group (phones: Android API level 33" in err
+    )
+    written(tmp_path, phones(spec__jurisdiction="US"), price_book(), on_device(spec__targetDevices={"regions": ["EU"]}))
+    main(["validate", str(tmp_path), "--as-of", "2026-11-22"])
+    assert "F207 got no eligible group (phones: jurisdiction US" in capsys.readouterr().err
+    written(tmp_path, group(), price_book(), on_device())
+    main(["validate", str(tmp_path), "--as-of", "2026-11-22"])
+    assert "F207 got no group of phones in this tree" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_config.catalog import build_catalog
-from trimtab_config.sources.folder import read_folder
+from trimtab_config.sources.folder import Folder, read_folder
+from trimtab_config.sources.selection import MAX_FILE_BYTES
 from trimtab_config.spec.kinds import KINDS
 from trimtab_config.spec.reader import ReadResult, read_documents
 from trimtab_kernel.problems import InputError, Problem, sort_problems
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from trimtab_config.catalog import Catalog
+
+
+STDIN = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,9 @@ class Fleet:
 
 
 def read_fleet(path: Path) -> Fleet:
-    """Read a folder or a file. Raises nothing that a file can cause."""
-    folder = read_folder(path)
-    is_folder = path.is_dir()
+    """Read a folder, a file, or what comes on stdin for the path "-". Raises nothing that a file can cause."""
+    folder = _stdin() if path == STDIN else read_folder(path)
+    is_folder = path != STDIN and path.is_dir()
     problems = [_placed(problem, path, is_folder=is_folder) for problem in folder.problems]
     files = {_place(path, name, is_folder=is_folder): content for name, content in folder.files.items()}
     read = read_documents(files)
@@ -54,6 +58,11 @@ def open_fleet(path: Path) -> Catalog:
     if problems:
         raise InputError(*problems)
     return fleet.catalog
+
+
+def _stdin() -> Folder:
+    # One byte more than may be: the reader then says that it is too much, and nobody waits for the rest.
+    return Folder({"-": sys.stdin.buffer.read(MAX_FILE_BYTES + 1)}, ())
 
 
 def _place(path: Path, name: str, *, is_folder: bool) -> str:

@@ -29,7 +29,12 @@ def _date(text: str) -> datetime.date:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
-    parser.add_argument("path", type=Path, metavar="PATH", help="a fleet folder, or one file (references not judged)")
+    parser.add_argument(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="a fleet folder; or one file, or - for stdin (references are not judged then)",
+    )
     parser.add_argument(
         "--as-of", type=_date, metavar="DATE", help="judge dates (Holds, prices, model age) as of this day, not today"
     )
@@ -55,9 +60,11 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 def fleet_problems(fleet: Fleet, as_of: datetime.date) -> tuple[Problem, ...]:
     """All problems of a fleet. What rests on something that could not be read is not judged: it would only be noise."""
     from trimtab_config.catalog.dates import date_problems
+    from trimtab_config.plan.reach import reach_problems
 
     problems = [*fleet.problems, *date_problems(fleet.catalog, as_of)]
     if fleet.is_folder and not fleet.problems:
+        problems += reach_problems(fleet.catalog)
         problems += _compile_problems(fleet.catalog)
     return sort_problems(problems)
 
@@ -107,6 +114,7 @@ COMMAND = Command(
         "trimtab validate examples/fleet",
         "trimtab validate examples/fleet --as-of 2027-03-31",
         "trimtab validate deployment.yaml --output json",
+        "git show HEAD:deployment.yaml | trimtab validate -",
     ),
     configure=configure,
     run=run,

@@ -218,6 +218,12 @@ CODES: tuple[Code, ...] = (
         "The deployment would run nowhere, in silence; most such labels are spelling mistakes.",
         "Correct the labels, or remove what is no longer deployed.",
     ),
+    Code(
+        "F207",
+        "on-device model reaches no device group",
+        "The system, memory or jurisdiction of every group rules the model out, so nobody would ever get it.",
+        "Correct the requirements in spec.targetDevices, or add a group of devices that meet them.",
+    ),
     # ---- F6: dates, judged by `validate --as-of`, never by render
     Code(
         "F601",
