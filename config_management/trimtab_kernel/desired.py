@@ -63,7 +63,9 @@ class Cohort:
 class Alignment:
     """Which input column is the sensitive attribute, and which output is the decision.
 
-    ``positive`` is the value of output ``outcome_output`` that counts as the positive outcome.
+    ``positive`` is the value of output ``outcome_output`` that counts as the positive outcome. ``score_output`` (None: the
+    model tells none) is the output with the calibrated probability, 0 to 1, of the positive label: one value per row, or
+    those in ``score_column``.
     """
 
     attribute_input: str
@@ -71,6 +73,8 @@ class Alignment:
     cohorts: tuple[Cohort, ...]
     outcome_output: str
     positive: Decimal
+    score_output: str | None = None
+    score_column: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +175,15 @@ def alignment_json(alignment: Alignment) -> dict[str, Json]:
     for cohort in alignment.cohorts:
         bounds = {"value": cohort.value, "low": cohort.low, "high": cohort.high}
         cohorts[cohort.name] = {key: _decimal_text(value) for key, value in bounds.items() if value is not None}
+    outcome: dict[str, Json] = {"output": alignment.outcome_output, "positive": _decimal_text(alignment.positive)}
+    if alignment.score_output is not None:
+        score: dict[str, Json] = {"output": alignment.score_output}
+        if alignment.score_column is not None:
+            score["column"] = alignment.score_column
+        outcome["score"] = score
     return {
         "attribute": {"input": alignment.attribute_input, "column": alignment.attribute_column, "cohorts": cohorts},
-        "outcome": {"output": alignment.outcome_output, "positive": _decimal_text(alignment.positive)},
+        "outcome": outcome,
     }
 
 
@@ -387,7 +397,12 @@ class _Reader:
     def alignment(self, value: object, place: str) -> Alignment:
         data = self.obj(value, place, frozenset({"attribute", "outcome"}))
         attribute = self.obj(data["attribute"], f"{place}.attribute", frozenset({"input", "column", "cohorts"}))
-        outcome = self.obj(data["outcome"], f"{place}.outcome", frozenset({"output", "positive"}))
+        outcome = self.obj(data["outcome"], f"{place}.outcome", frozenset({"output", "positive"}), frozenset({"score"}))
+        score = (
+            self.obj(outcome["score"], f"{place}.outcome.score", frozenset({"output"}), frozenset({"column"}))
+            if "score" in outcome
+            else {}
+        )
         cohorts = attribute["cohorts"]
         if not isinstance(cohorts, dict) or not 2 <= len(cohorts) <= 16:
             raise self.fail(f"{place}.attribute.cohorts", type(cohorts).__name__, "an object of 2 to 16 cohorts")
@@ -399,6 +414,12 @@ class _Reader:
             ),
             outcome_output=self.text(outcome["output"], f"{place}.outcome.output", 256),
             positive=self.decimal(outcome["positive"], f"{place}.outcome.positive"),
+            score_output=self.text(score["output"], f"{place}.outcome.score.output", 256) if score else None,
+            score_column=(
+                self.integer(score["column"], f"{place}.outcome.score.column", 0, 2**31 - 1)
+                if "column" in score
+                else None
+            ),
         )
 
     def cohort(self, name: str, value: object, place: str) -> Cohort:

@@ -326,10 +326,11 @@ def test_the_mounted_document_is_what_the_device_reads() -> None:
 def test_the_alignment_of_the_model_reaches_the_device() -> None:
     alignment = {
         "attribute": {"input": "features", "column": 1, "cohorts": {"a": {"value": 1}, "b": {"low": 2, "high": "3.5"}}},
-        "outcome": {"output": "label", "positive": 1},
+        "outcome": {"output": "label", "positive": 1, "score": {"output": "probabilities", "column": 1}},
     }
     [wanted] = compiled(group(), model(spec__alignment=alignment), deployment(), price_book()).desired.models
     assert wanted.alignment is not None
+    assert (wanted.alignment.score_output, wanted.alignment.score_column) == ("probabilities", 1)
     assert [cohort.name for cohort in wanted.alignment.cohorts] == ["a", "b"]
     assert wanted.alignment.cohorts[1].holds(3.4)
     assert not wanted.alignment.cohorts[1].holds(3.5)

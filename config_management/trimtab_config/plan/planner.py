@@ -364,4 +364,6 @@ def _alignment(alignment: ModelAlignment | None) -> Alignment | None:
         ),
         outcome_output=outcome.output,
         positive=outcome.positive,
+        score_output=outcome.score.output if outcome.score else None,
+        score_column=outcome.score.column if outcome.score else None,
     )

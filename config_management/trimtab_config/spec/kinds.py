@@ -564,11 +564,23 @@ class SensitiveAttribute:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """Which output is the calibrated probability, 0 to 1, of the positive label: one value per row, or those of ``column``."""
+
+    output: TextField
+    column: CountField | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """Which output is the decision, and which value of it is the positive outcome."""
+    """Which output is the decision, and which value of it is the positive outcome.
+
+    With ``score`` devices estimate the model's accuracy before any label is known.
+    """
 
     output: TextField
     positive: SignedField
+    score: Score | None = None
 
 
 @dataclass(frozen=True, slots=True)
