@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 DEMO_ARGS ?=
 TEST_ARGS ?= -n 2
 TIER_ARGS ?=
-EXTRAS := config plugins bot edge analytics demo
+EXTRAS := config plugins bot edge edge-grpc analytics demo
 
 .PHONY: help venv demo test check lab long bench format lock clean
 

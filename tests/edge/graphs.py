@@ -15,6 +15,7 @@ ELEMENT = {
     "INT32": "int32",
     "INT64": "int64",
     "FP16": "float16",
+    "BF16": "bfloat16",
     "FP32": "float",
     "FP64": "double",
     "BYTES": "string",

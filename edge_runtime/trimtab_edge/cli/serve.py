@@ -47,6 +47,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="largest request body; a larger one gets 413 (default: 33554432)",
     )  # fmt: skip
     parser.add_argument(
+        "--no-model-control", action="store_true",
+        help="refuse to load and unload models by request (without it, those that no active.json orders)",
+    )  # fmt: skip
+    parser.add_argument(
         "--drain",
         type=seconds,
         default=10.0,
@@ -68,6 +72,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         max_body=arguments.max_body_bytes,
         drain=arguments.drain,
         version=importlib.metadata.version("trimtab"),
+        model_control=not arguments.no_model_control,
     )
     run(options, announce_on_stdout)
     return ExitCode.DONE

@@ -13,7 +13,7 @@ from trimtab_kernel.problems import quoted
 
 if TYPE_CHECKING:
     from trimtab_edge.serving.model import Answer, ServedModel
-    from trimtab_edge.serving.repository import ModelRepository, Slot
+    from trimtab_edge.serving.repository import IndexEntry, ModelRepository, Slot
     from trimtab_edge.serving.tensors import InferRequest
     from trimtab_edge.telemetry.inference import InferenceCounts
 
@@ -27,12 +27,24 @@ _REASONS = {
 class DataPlane:
     """Answers questions about models, and runs them. Used on one event loop."""
 
-    def __init__(self, repository: ModelRepository, counts: InferenceCounts, *, threads: int, queue: int) -> None:
-        """``threads`` requests run at a time beside the event loop; ``queue`` more may wait for them."""
+    def __init__(
+        self,
+        repository: ModelRepository,
+        counts: InferenceCounts,
+        *,
+        threads: int,
+        queue: int,
+        model_control: bool = True,
+    ) -> None:
+        """``threads`` requests run at a time beside the event loop; ``queue`` more may wait for them.
+
+        Without ``model_control`` nobody may load or unload by request.
+        """
         self._repository = repository
         self._counts = counts
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="infer")
         self._room = threads + queue
+        self._model_control = model_control
         self.draining = False
 
     def close(self) -> None:
@@ -42,7 +54,10 @@ class DataPlane:
     @property
     def ready(self) -> bool:
         """Every model answers, be it in the version before the one that is to answer, and the server does not drain."""
-        return not self.draining and all(slot.current is not None for slot in self._repository.slots.values())
+        slots = self._repository.slots.values()
+        return not self.draining and all(
+            slot.current is not None for slot in slots if slot.standing.state is not State.UNLOADED
+        )
 
     def standing(self, model: str, version: str | None) -> Standing:
         """How a model stands, or one version of it. Raises :class:`RequestError` for what is not known here."""
@@ -60,7 +75,7 @@ class DataPlane:
         slot = self._slot(model)
         current = slot.current
         if current is None:
-            reason = slot.standing.reason if slot.standing.state is State.FAILED else "it is being loaded"
+            reason = slot.standing.reason or "it is being loaded"
             raise RequestError(Fault.UNAVAILABLE, f"model {quoted(model)} does not answer: {reason}")
         if version is not None and version != current.version:
             raise _other_version(model, version, slot)
@@ -83,6 +98,24 @@ class DataPlane:
                 self._room += 1
         served.pacing.observe(prepared.elements, answer.cpu_seconds)
         return answer
+
+    async def index(self, *, ready_only: bool) -> list[IndexEntry]:
+        """The versions of the repository."""
+        return [entry for entry in await self._repository.index() if not ready_only or entry.state == "READY"]
+
+    async def load(self, model: str) -> None:
+        """Return once the version that is to answer does. Raises :class:`RequestError`."""
+        self._check_control()
+        await self._repository.load(model)
+
+    async def unload(self, model: str) -> None:
+        """Let a model go that no order holds. Raises :class:`RequestError`."""
+        self._check_control()
+        await self._repository.unload(model)
+
+    def _check_control(self) -> None:
+        if not self._model_control:
+            raise RequestError(Fault.FORBIDDEN, "load and unload by request are switched off here")
 
     def answered(self, answer: Answer, duration: float) -> None:
         """Count a request whose response is about to be sent, ``duration`` seconds after its last byte came in."""

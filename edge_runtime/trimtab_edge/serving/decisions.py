@@ -116,6 +116,7 @@ def _numeric(spec: TensorSpec | None, place: str, there: tuple[TensorSpec, ...],
     if spec is None:
         names = ", ".join(quoted(other.name) for other in there)
         raise InputError(Problem("E403", file, 0, f"alignment: {place}", "no such tensor", f"one of {names}"))
-    if spec.datatype == "BYTES":
-        raise InputError(Problem("E403", file, 0, f"alignment: {place}", "BYTES", "a tensor of numbers"))
+    if spec.datatype in ("BYTES", "BF16"):
+        # BF16 arrays hold bits, not numbers.
+        raise InputError(Problem("E403", file, 0, f"alignment: {place}", spec.datatype, "a tensor of numbers"))
     return spec

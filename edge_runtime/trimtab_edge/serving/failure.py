@@ -12,6 +12,10 @@ class Fault(Enum):
     """The request is wrong; the same request will fail again."""
     NOT_FOUND = auto()
     """No such path, model or version."""
+    CONFLICT = auto()
+    """The request is right, but the state of the model repository does not allow it."""
+    FORBIDDEN = auto()
+    """Nobody may ask this of this server."""
     TOO_LARGE = auto()
     """The body is beyond the limit."""
     UNSUPPORTED_MEDIA = auto()

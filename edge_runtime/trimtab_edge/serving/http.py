@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trimtab_edge.serving import json_codec
@@ -26,14 +27,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("trimtab.serve")
 NAME = "trimtab-edge"
+EXTENSIONS = ("binary_tensor_data", "model_repository")
 BODY_SECONDS = 30.0
 """How long the rest of a body may take once its first part is there."""
 RETRY_AFTER = b"1"
 
 _STATUS = {
     Fault.INVALID: 400,
+    Fault.FORBIDDEN: 403,
     Fault.NOT_FOUND: 404,
     Fault.TIMED_OUT: 408,
+    Fault.CONFLICT: 409,
     Fault.TOO_LARGE: 413,
     Fault.UNSUPPORTED_MEDIA: 415,
     Fault.INTERNAL: 500,
@@ -44,13 +48,30 @@ _STATUS = {
 _JSON_TYPES = ("", json_codec.CONTENT_TYPE, "application/x-www-form-urlencoded")
 _CLOSE = ((b"connection", b"close"),)
 _JSON = json_codec.CONTENT_TYPE.encode()
+_BINARY = json_codec.BINARY_TYPE.encode()
+_LENGTH_HEADER = json_codec.LENGTH_HEADER.encode()
+_ALIGNMENT = 16
+"""Of the content of a bytes object, and enough for every element."""
 
 
 class _DisconnectedError(Exception):
     """The client went away before its request was complete: there is nobody to answer."""
 
 
-def _json(status: int, value: dict[str, Any], headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A body: ``content[start:]``, and the length of its JSON where binary tensor data follows."""
+
+    content: bytes
+    start: int = 0
+    json_length: int | None = None
+
+    @property
+    def body(self) -> bytes | memoryview:
+        return memoryview(self.content)[self.start :] if self.start else self.content
+
+
+def _json(status: int, value: dict[str, Any] | list[Any], headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
     return status, json_codec.encode(value), _JSON, headers
 
 
@@ -87,14 +108,37 @@ class V2Application:
                     else:
                         await self._infer(scope, receive, send, model, parts[4] if len(parts) == 6 else None)
                         return
+                case ("v2", "repository", "index") | ("v2", "repository", "models", _, "load" | "unload"):
+                    if scope["method"] != "POST":
+                        reply = _not_allowed(scope, "POST")
+                    else:
+                        reply = await self._control(parts, await self._body(scope, receive))
                 case _ if (answer := self._question(parts)) is None:
                     path = quoted(scope["path"], 200)
                     reply = _error(RequestError(Fault.NOT_FOUND, f"path {path}: no such path"))
                 case _:
                     reply = answer() if scope["method"] in ("GET", "HEAD") else _not_allowed(scope, "GET, HEAD")
+        except _DisconnectedError:
+            return
         except RequestError as error:
             reply = _error(error)
         await _send(send, reply)
+
+    async def _control(self, parts: tuple[str, ...], received: _Received) -> Reply:
+        """The model repository extension."""
+        plane = self._plane
+        match parts:
+            case (_, _, "index"):
+                ready = json_codec.decode_index_request(received.body)
+                entries = await plane.index(ready_only=ready)
+                return _json(200, [asdict(entry) for entry in entries])
+            case (_, _, _, model, "load"):
+                json_codec.decode_control_request(received.body)
+                await plane.load(model)
+            case (_, _, _, model, _):
+                json_codec.decode_control_request(received.body)
+                await plane.unload(model)
+        return _json(200, {})
 
     def _question(self, parts: tuple[str, ...]) -> Callable[[], Reply] | None:
         """What answers a path without a body."""
@@ -105,7 +149,7 @@ class V2Application:
             case ("v2", "health", "ready"):
                 return lambda: _json(200 if plane.ready else 503, {"ready": plane.ready})
             case ("v2",):
-                return lambda: _json(200, {"name": NAME, "version": self._version, "extensions": []})
+                return lambda: _json(200, {"name": NAME, "version": self._version, "extensions": list(EXTENSIONS)})
             case ("v2", "models", model):
                 return lambda: self._metadata(model, None)
             case ("v2", "models", model, "versions", version):
@@ -139,10 +183,11 @@ class V2Application:
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str | None) -> None:
         try:
-            body = await self._body(scope, receive)
+            received = await self._body(scope, receive)
             arrived = time.perf_counter_ns()
-            answer = await self._plane.infer(model, version, json_codec.decode_request(body))
-            content = json_codec.encode_response(answer.response)
+            request, form = json_codec.decode_request(received.body, received.json_length)
+            answer = await self._plane.infer(model, version, request)
+            body = json_codec.encode_response(answer.response, form)
         except _DisconnectedError:
             return
         except RequestError as error:
@@ -155,27 +200,33 @@ class V2Application:
             reply = _error(RequestError(Fault.INTERNAL, "internal error"))
         else:
             self._plane.answered(answer, (time.perf_counter_ns() - arrived) / 1e9)
-            reply = (200, content, _JSON, ())
+            if body.json_length is None:
+                reply = (200, body.content, _JSON, ())
+            else:
+                reply = (200, body.content, _BINARY, ((_LENGTH_HEADER, b"%d" % body.json_length),))
         await _send(send, reply)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive) -> _Received:
         """The whole body. Raises :class:`RequestError` as soon as it is known to be too large or in a foreign form."""
-        self._check_headers(scope)
+        json_length = self._check_headers(scope)
         message = await receive()
         if message["type"] != "http.request":
             raise _DisconnectedError
         body: bytes = message.get("body", b"")
+        # So much before the JSON that the first binary tensor lies aligned, and can be used where it lies.
+        start = -json_length % _ALIGNMENT if json_length is not None else 0
         if message.get("more_body"):
             try:
                 async with asyncio.timeout(BODY_SECONDS):
-                    return await self._rest(body, receive)
+                    body = await self._rest(bytes(start), body, receive)
             except TimeoutError:
                 raise RequestError(Fault.TIMED_OUT, f"body: not complete within {BODY_SECONDS:.0f} s") from None
+            return _Received(body, start, json_length)
         self._check_size(len(body))
-        return body
+        return _Received(body, 0, json_length)
 
-    async def _rest(self, first: bytes, receive: Receive) -> bytes:
-        parts, size, more = [first], len(first), True
+    async def _rest(self, padding: bytes, first: bytes, receive: Receive) -> bytes:
+        parts, size, more = [padding, first], len(first), True
         while more:
             self._check_size(size)
             message = await receive()
@@ -191,23 +242,27 @@ class V2Application:
         if size > self._max_body:
             raise RequestError(Fault.TOO_LARGE, f"body: {size} bytes or more, expected at most {self._max_body}")
 
-    def _check_headers(self, scope: Scope) -> None:
+    def _check_headers(self, scope: Scope) -> int | None:
+        """The length of the JSON where the body holds binary tensor data as well."""
+        json_length, kind = None, ""
         for name, value in scope["headers"]:
             if name == b"content-length":
                 self._check_size(int(value) if value.isdigit() else 0)
             elif name == b"content-type":
                 kind = value.decode("latin-1").partition(";")[0].strip().lower()
-                if kind not in _JSON_TYPES and not kind.endswith("+json"):
-                    raise RequestError(
-                        Fault.UNSUPPORTED_MEDIA, f"content-type: {quoted(kind)}, expected {json_codec.CONTENT_TYPE}"
-                    )
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 encoding = quoted(value.decode("latin-1"))
                 raise RequestError(Fault.UNSUPPORTED_MEDIA, f"content-encoding: {encoding}, expected an unencoded body")
-            elif name == b"inference-header-content-length":
-                raise RequestError(
-                    Fault.UNSUPPORTED_MEDIA, "binary tensor data is not spoken here, expected JSON tensors"
-                )
+            elif name == _LENGTH_HEADER:
+                if json_length is not None or not value.isdigit() or len(value) > 10:
+                    got = quoted(value.decode("latin-1"))
+                    raise RequestError(Fault.INVALID, f"{json_codec.LENGTH_HEADER}: {got}, expected one count of bytes")
+                json_length = int(value)
+        binary = kind == json_codec.BINARY_TYPE and json_length is not None
+        if kind not in _JSON_TYPES and not kind.endswith("+json") and not binary:
+            expected = f"{json_codec.CONTENT_TYPE}, or the header {json_codec.LENGTH_HEADER}"
+            raise RequestError(Fault.UNSUPPORTED_MEDIA, f"content-type: {quoted(kind)}, expected {expected}")
+        return json_length
 
 
 class MetricsApplication:

@@ -1,21 +1,26 @@
-"""V2 requests and responses as JSON (Open Inference Protocol, inference_rest). Knows tensors, not models.
+"""V2 requests and responses over HTTP (Open Inference Protocol, inference_rest, and its binary tensor data extension).
+
+Knows tensors, not models. A body is JSON, or JSON of a stated length followed by the contents of its binary tensors.
 
 Decoding is strict where guessing would change a number: ``1.0`` is no INT64, ``true`` is no number, ``300`` is no UINT8,
-``1e39`` is no FP32. Tensor data may be flat in row-major order or nested as the shape says. FP16 travels as numbers that
-are rounded to half precision. A result that is not finite is sent as null, because JSON has no word for it.
+``1e39`` is no FP32. Tensor data may be flat in row-major order or nested as the shape says. FP16 and BF16 travel as
+numbers that are rounded to them. A result that is not finite is sent as null, because JSON has no word for it; as
+binary tensor data it is what it is.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
 
-from trimtab_edge.serving.tensors import NUMPY_TYPES, Array, InferRequest, Tensor, invalid
+from trimtab_edge.serving import bfloat16, binary_codec
+from trimtab_edge.serving.tensors import MAX_ID, Array, InferRequest, Tensor, check_head, invalid, shaped
 from trimtab_kernel.problems import printable, quoted
 
 if TYPE_CHECKING:
@@ -23,9 +28,10 @@ if TYPE_CHECKING:
 
     from trimtab_edge.serving.tensors import InferResponse, Signature
 
+_T = TypeVar("_T")
 CONTENT_TYPE = "application/json"
-MAX_RANK = 16
-MAX_ID = 1024
+BINARY_TYPE = "application/octet-stream"
+LENGTH_HEADER = "inference-header-content-length"
 _NESTING = "nested too deep"
 _NESTED = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*\[")
 
@@ -34,7 +40,7 @@ class _Input(msgspec.Struct, gc=False):
     name: str
     shape: list[int]
     datatype: str
-    data: msgspec.Raw
+    data: msgspec.Raw = msgspec.Raw()
     parameters: dict[str, Any] | None = None
 
 
@@ -54,39 +60,133 @@ _REQUEST = msgspec.json.Decoder(_Request)
 _ENCODER = msgspec.json.Encoder()
 
 
-def decode_request(body: bytes) -> InferRequest:
-    """Read a request from untrusted bytes. Raises :class:`RequestError` (INVALID) that names tensor and mistake."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the outputs are to be sent: the names whose form was asked for, and the form of all others."""
+
+    binary: bool = False
+    by_output: Mapping[str, bool] = field(default_factory=dict)
+
+    def is_binary(self, output: str) -> bool:
+        """Whether this output goes as binary tensor data."""
+        return self.by_output.get(output, self.binary)
+
+
+_JSON_FORM = Form()
+
+
+def decode_request(body: bytes | memoryview, json_length: int | None = None) -> tuple[InferRequest, Form]:
+    """Read a request from untrusted bytes; what of them follows the first ``json_length`` is binary tensor data.
+
+    Raises :class:`RequestError` (INVALID) that names tensor and mistake. Binary tensors are views of ``body``.
+    """
+    head, tail = body, None
+    if json_length is not None:
+        if json_length > len(body):
+            raise invalid(f"{LENGTH_HEADER}: {json_length}, but the body has {len(body)} bytes")
+        view = memoryview(body)
+        head, tail = view[:json_length], view[json_length:]
     try:
-        request = _REQUEST.decode(body)
+        request = _REQUEST.decode(head)
     except RecursionError:
         raise invalid(f"request: {_NESTING}") from None
     except ValueError as error:  # msgspec's errors and UnicodeDecodeError
         raise invalid(f"request: {printable(_sentence(error), 300)}") from None
     if request.id is not None and len(request.id) > MAX_ID:
         raise invalid(f"id: {len(request.id)} characters, expected at most {MAX_ID}")
+    inputs = _inputs(request.inputs, tail)
     outputs = None if request.outputs is None else tuple(output.name for output in request.outputs)
-    return InferRequest(tuple(_tensor(tensor) for tensor in request.inputs), outputs, request.id)
+    return InferRequest(inputs, outputs, request.id), _form(request)
+
+
+def _inputs(tensors: list[_Input], tail: memoryview | None) -> tuple[Tensor, ...]:
+    inputs, at = [], 0
+    for tensor in tensors:
+        size = _binary_size(tensor, tail)
+        if size is None:
+            inputs.append(_tensor(tensor))
+            continue
+        assert tail is not None
+        place = f"input {quoted(tensor.name)}"
+        if size > len(tail) - at:
+            raise invalid(f"{place}: binary_data_size {size}, but {len(tail) - at} bytes are left of the body")
+        check_head(tensor.datatype, tensor.shape, place)
+        array = binary_codec.decode(tail[at : at + size], tensor.datatype, tensor.shape, place)
+        inputs.append(Tensor(tensor.name, tensor.datatype, array))
+        at += size
+    if tail is not None and at != len(tail):
+        raise invalid(f"body: {len(tail) - at} bytes after the last binary tensor")
+    return tuple(inputs)
+
+
+def _binary_size(tensor: _Input, tail: memoryview | None) -> int | None:
+    """How many bytes of the tail are this input's; None for one whose data is in the JSON."""
+    parameters = tensor.parameters
+    place = f"input {quoted(tensor.name)}"
+    if parameters:
+        _refuse_shared_memory(parameters, place)
+        if "binary_data_size" in parameters:
+            size = parameters["binary_data_size"]
+            if type(size) is not int or size < 0:
+                raise invalid(f"{place}: binary_data_size {quoted(size)}, expected a count of bytes")
+            if bytes(tensor.data):
+                raise invalid(f"{place}: both data and binary_data_size, expected one of them")
+            if tail is None:
+                raise invalid(f"{place}: binary_data_size without the header {LENGTH_HEADER}")
+            return size
+    if not bytes(tensor.data):
+        raise invalid(f"{place}: no data, expected data or the parameter binary_data_size")
+    return None
+
+
+def _form(request: _Request) -> Form:
+    """What the parameters say of the outputs."""
+    binary = _flag(request.parameters, "binary_data_output", "request") if request.parameters else None
+    by_output: dict[str, bool] = {}
+    for output in request.outputs or ():
+        if output.parameters:
+            place = f"output {quoted(output.name)}"
+            _refuse_shared_memory(output.parameters, place)
+            if output.parameters.get("classification"):
+                raise invalid(f"{place}: classification is not spoken here, expected the output itself")
+            flag = _flag(output.parameters, "binary_data", place)
+            if flag is not None:
+                by_output[output.name] = flag
+    return Form(bool(binary), by_output) if binary or by_output else _JSON_FORM
+
+
+def _flag(parameters: dict[str, Any], name: str, place: str) -> bool | None:
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise invalid(f"{place}: {name} {quoted(value)}, expected true or false")
+    return value
+
+
+def _refuse_shared_memory(parameters: dict[str, Any], place: str) -> None:
+    # Taken as if it were not there, it would answer a question that nobody asked.
+    if "shared_memory_region" in parameters:
+        raise invalid(f"{place}: shared memory is not spoken here, expected data in the request")
 
 
 def _tensor(tensor: _Input) -> Tensor:
     place = f"input {quoted(tensor.name)}"
-    dtype = NUMPY_TYPES.get(tensor.datatype)
-    if dtype is None:
-        raise invalid(f"{place}: datatype {quoted(tensor.datatype)}, expected one of {', '.join(NUMPY_TYPES)}")
+    dtype = check_head(tensor.datatype, tensor.shape, place)
     shape = tensor.shape
-    if len(shape) > MAX_RANK:
-        raise invalid(f"{place}: shape of {len(shape)} dimensions, expected at most {MAX_RANK}")
-    if shape and min(shape) < 0:
-        raise invalid(f"{place}: shape {quoted(shape)} has a negative size")
-    values, depth = _values(tensor, dtype, place)
+    bf16 = tensor.datatype == "BF16"
+    held = np.dtype(np.float32) if bf16 else dtype
+    values, depth = _values(tensor, held, place)
     size = math.prod(shape)
     if depth == 1 and len(values) != size:
         # Before any array is made: the size that a shape claims never decides how much memory is taken.
         raise invalid(f"{place}: {len(values)} values, expected {_shown(size)} for shape {quoted(shape)}")
-    array = _array(values, dtype, tensor.datatype, place)
+    array = _array(values, held, tensor.datatype, place)
     if depth > 1 and array.shape != tuple(shape):
         raise invalid(f"{place}: data nested as {quoted(list(array.shape))}, expected shape {quoted(shape)}")
-    return Tensor(tensor.name, tensor.datatype, array.reshape(shape))
+    if bf16:
+        array = bfloat16.narrowed(array)
+        if (array & 0x7FFF == 0x7F80).any():
+            raise invalid(f"{place}: data: a number beyond BF16")
+    return Tensor(tensor.name, tensor.datatype, shaped(array, shape, place))
 
 
 def _shown(size: int) -> str:
@@ -140,27 +240,38 @@ def _sentence(error: ValueError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def encode_response(response: InferResponse) -> bytes:
-    """A V2 response: data flat in row-major order."""
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a response. ``json_length`` None: it is JSON throughout."""
+
+    content: bytes
+    json_length: int | None = None
+
+
+def encode_response(response: InferResponse, form: Form = _JSON_FORM) -> Body:
+    """A V2 response: data flat in row-major order, or as binary tensor data in the order of the outputs."""
     fields: dict[str, Any] = {"model_name": response.model, "model_version": response.version}
     if response.id is not None:
         fields["id"] = response.id
-    fields["outputs"] = [
-        {
-            "name": tensor.name,
-            "shape": list(tensor.array.shape),
-            "datatype": tensor.datatype,
-            "data": _listed(tensor.array),
-        }
-        for tensor in response.outputs
-    ]
-    return _ENCODER.encode(fields)
+    outputs, tail = [], []
+    for tensor in response.outputs:
+        output: dict[str, Any] = {
+            "name": tensor.name, "shape": list(tensor.array.shape), "datatype": tensor.datatype,
+        }  # fmt: skip
+        if form.is_binary(tensor.name):
+            tail.append(binary_codec.encode(tensor.array, tensor.datatype))
+            output["parameters"] = {"binary_data_size": len(tail[-1])}
+        else:
+            output["data"] = _listed(tensor)
+        outputs.append(output)
+    fields["outputs"] = outputs
+    head = _ENCODER.encode(fields)
+    return Body(b"".join((head, *tail)), len(head)) if tail else Body(head)
 
 
-def _listed(array: Array) -> list[Any]:
+def _listed(tensor: Tensor) -> list[Any]:
+    array = tensor.array if tensor.datatype != "BF16" else bfloat16.widened(tensor.array)
     values: list[Any] = array.ravel().tolist()
-    if array.dtype.kind == "O":
-        return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
     return values
 
 
@@ -182,3 +293,43 @@ def model_metadata(name: str, version: str, platform: str, signature: Signature)
             {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.wire_shape)} for spec in signature.outputs
         ],
     }
+
+
+class _IndexRequest(msgspec.Struct, gc=False):
+    ready: bool = False
+
+
+class _ControlRequest(msgspec.Struct, gc=False):
+    parameters: dict[str, Any] | None = None
+
+
+_INDEX_REQUEST = msgspec.json.Decoder(_IndexRequest)
+_CONTROL_REQUEST = msgspec.json.Decoder(_ControlRequest)
+
+
+def decode_index_request(body: bytes | memoryview) -> bool:
+    """Whether only models that answer are asked for. Raises :class:`RequestError`."""
+    return _small(_INDEX_REQUEST, body).ready
+
+
+def decode_control_request(body: bytes | memoryview) -> None:
+    """What a request to load or unload may say. Raises :class:`RequestError` for what would have to be obeyed."""
+    check_control_parameters(_small(_CONTROL_REQUEST, body).parameters or {})
+
+
+def check_control_parameters(parameters: Mapping[str, object]) -> None:
+    """Raises :class:`RequestError` for parameters that bring a model or its configuration: those come from the disk."""
+    for name in sorted(parameters):
+        if name == "config" or name.startswith("file:"):
+            raise invalid(f"parameters: {quoted(name)} is not spoken here; a model is what its directory holds")
+
+
+def _small(decoder: msgspec.json.Decoder[_T], body: bytes | memoryview) -> _T:
+    if not body:
+        body = b"{}"
+    try:
+        return decoder.decode(body)
+    except RecursionError:
+        raise invalid(f"request: {_NESTING}") from None
+    except ValueError as error:
+        raise invalid(f"request: {printable(_sentence(error), 300)}") from None

@@ -4,6 +4,9 @@ One loader thread looks at the disk and loads; the event loop alone changes what
 is instant, requests in flight finish on the model that they started with, and a version that does not load or fails its
 first run never replaces one that answers.
 
+Requests may ask to load and to unload (V2's model repository extension), within one rule: where ``active.json`` says
+what answers, it alone does. The agent writes it as the fleet's repository says, and a request must not contradict Git.
+
 What vanishes from the disk is served on from memory (fail static): a mount that is late or a disk that dies must not
 silence a device. It ends with the process.
 """
@@ -16,21 +19,25 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from trimtab_edge import layout
 from trimtab_edge.serving.decisions import CohortCounter
+from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.model import ServedModel
 from trimtab_edge.serving.pacing import Pacing
 from trimtab_edge.serving.session import OnnxSession
-from trimtab_edge.serving.storage import Sighting, look, models, read_description_beside, read_files
-from trimtab_kernel.problems import InputError, printable
+from trimtab_edge.serving.storage import Sighting, look, models, read_description_beside, read_files, versions
+from trimtab_kernel.identity import IdentityError, Version
+from trimtab_kernel.problems import InputError, printable, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from trimtab_edge.telemetry.inference import InferenceCounts, VersionCounts
 
+_T = TypeVar("_T")
 _log = logging.getLogger("trimtab.serve")
 POLL = 0.1
 """Seconds between two looks at the disk."""
@@ -44,6 +51,7 @@ class State(Enum):
     LOADING = "LOADING"
     READY = "READY"
     FAILED = "FAILED"
+    UNLOADED = "UNLOADED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,16 @@ class Standing:
     digest: str
     state: State
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One version of one model, in the words of V2's model repository index."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -67,6 +85,15 @@ class Slot:
     retry_at: float | None = None
 
 
+_INDEX_STATES = {
+    State.LOADING: "LOADING",
+    State.READY: "READY",
+    State.FAILED: "UNAVAILABLE",
+    State.UNLOADED: "UNAVAILABLE",
+}
+"""The words that V2's index has for them."""
+
+
 class ModelRepository:
     """All slots, by model name. Made and used on one event loop."""
 
@@ -76,6 +103,8 @@ class ModelRepository:
         self._poll = poll
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._unreadable = ""
+        # Looking, loading and unloading are done by one at a time.
+        self._turn = asyncio.Lock()
         self.slots: dict[str, Slot] = {}
 
     async def watch(self) -> None:
@@ -91,12 +120,90 @@ class ModelRepository:
 
     async def refresh(self) -> None:
         """Look once, and bring everything that changed into step."""
-        loop = asyncio.get_running_loop()
-        for model, sighting in await loop.run_in_executor(self._loader, self._look):
+        async with self._turn:
+            for model, sighting in await self._in_loader(self._look):
+                slot = self.slots.get(model)
+                if slot is not None and slot.standing.state is State.UNLOADED and not sighting.is_ordered:
+                    continue
+                due = slot is not None and slot.retry_at is not None and time.monotonic() >= slot.retry_at
+                if slot is None or slot.seen != sighting or due:
+                    await self._bring(model, sighting)
+
+    async def load(self, model: str) -> None:
+        """Look at one model now, and return once the version that is to answer does.
+
+        Raises :class:`RequestError`: NOT_FOUND where the disk has no such model, CONFLICT where it does not load.
+        """
+        async with self._turn:
+            sighting = await self._in_loader(self._look_at, model)
+            if sighting is None:
+                raise RequestError(Fault.NOT_FOUND, f"model {quoted(model)}: the repository has no version to load")
             slot = self.slots.get(model)
-            due = slot is not None and slot.retry_at is not None and time.monotonic() >= slot.retry_at
-            if slot is None or slot.seen != sighting or due:
+            if slot is None or slot.seen != sighting or slot.standing.state is not State.READY:
                 await self._bring(model, sighting)
+            standing = self.slots[model].standing
+            if standing.state is not State.READY:
+                raise RequestError(Fault.CONFLICT, f"model {quoted(model)} does not load: {standing.reason}")
+
+    async def unload(self, model: str) -> None:
+        """Let a model go, until it is loaded by request, or ordered, or the process starts anew. Its files stay.
+
+        Raises :class:`RequestError`: NOT_FOUND, and CONFLICT where ``active.json`` says what answers.
+        """
+        async with self._turn:
+            slot = self.slots.get(model)
+            if slot is None:
+                raise RequestError(Fault.NOT_FOUND, f"model {quoted(model)}: no such model")
+            sighting = await self._in_loader(self._look_at, model)
+            if sighting is not None and sighting.is_ordered:
+                raise RequestError(
+                    Fault.CONFLICT,
+                    f"model {quoted(model)}: {layout.ACTIVE_FILE} says what answers; who writes that file may change it",
+                )
+            if slot.standing.state is State.UNLOADED:
+                return
+            last = slot.current
+            version = last.version if last is not None else slot.standing.version
+            slot.current, slot.seen, slot.retry_at = None, None, None
+            slot.standing = Standing(version, slot.standing.digest, State.UNLOADED, "unloaded by request")
+            if model in self._counts.models:
+                self._counts.models[model].ready = None
+            _log.info("%s %s unloaded by request", model, version)
+
+    async def index(self) -> tuple[IndexEntry, ...]:
+        """Every version that answers, is to answer, or lies on the disk; by name, newest version first."""
+        on_disk = await self._in_loader(self._versions)
+        entries = []
+        for model in sorted(self.slots.keys() | on_disk.keys()):
+            told: dict[str, IndexEntry] = {}
+            slot = self.slots.get(model)
+            if slot is not None:
+                standing = slot.standing
+                state = _INDEX_STATES[standing.state]
+                told[standing.version] = IndexEntry(model, standing.version, state, standing.reason)
+                if slot.current is not None:
+                    told[slot.current.version] = IndexEntry(model, slot.current.version, "READY", "")
+            for version in on_disk.get(model, ()):
+                told.setdefault(version, IndexEntry(model, version, "UNAVAILABLE", "another version is to answer"))
+            entries += [told[version] for version in _newest_first(told)]
+        return tuple(entries)
+
+    async def _in_loader(self, do: Callable[..., _T], *arguments: str) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._loader, do, *arguments)
+
+    def _look_at(self, model: str) -> Sighting | None:
+        """In the loader thread: one model, by a name that may be any text."""
+        try:
+            return look(self._directory, model) if model in models(self._directory) else None
+        except OSError:
+            return None
+
+    def _versions(self) -> dict[str, list[str]]:
+        """In the loader thread: the versions on the disk by model; where it cannot be read, none."""
+        try:
+            return {model: [str(v) for v in versions(self._directory, model)] for model in models(self._directory)}
+        except OSError:
+            return {}
 
     def _look(self) -> list[tuple[str, Sighting]]:
         """In the loader thread."""
@@ -172,3 +279,14 @@ class ModelRepository:
                 pacing.observe(warm.elements, warm.cpu_seconds)
         counter = CohortCounter(description.alignment, session.signature, place) if description.alignment else None
         return ServedModel(model, sighting.version, digest, session, description, counter, pacing)
+
+
+def _newest_first(names: Iterable[str]) -> list[str]:
+    """Versions in SemVer order, newest first. One that is none (the order could not be read) comes last."""
+    proper, other = [], []
+    for name in names:
+        try:
+            proper.append((Version.parse(name), name))
+        except IdentityError:
+            other.append(name)
+    return [name for _, name in sorted(proper, reverse=True)] + other

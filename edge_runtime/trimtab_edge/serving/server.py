@@ -43,6 +43,7 @@ class ServeOptions:
     max_body: int
     drain: float
     version: str
+    model_control: bool = True
 
 
 class _Server(uvicorn.Server):
@@ -135,7 +136,9 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
         return metrics_text(registry), CONTENT_TYPE
 
     repository = ModelRepository(options.directory, counts)
-    plane = DataPlane(repository, counts, threads=options.threads, queue=options.queue)
+    plane = DataPlane(
+        repository, counts, threads=options.threads, queue=options.queue, model_control=options.model_control
+    )
     own_port = options.metrics_port is None
     application = V2Application(
         plane, options.version, max_body=options.max_body, metrics=metrics if own_port else None

@@ -7,9 +7,11 @@ of a core. With one intra-op thread there is no pool at all, and a request's wor
 
 from __future__ import annotations
 
+import ctypes
+import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -28,6 +30,8 @@ _WARM_UP_RUNS = 3
 _WARM_UP_SECONDS = 0.2
 """A model whose first run takes longer is warm enough after it."""
 _FATAL_ONLY = 4
+_ONNX_BFLOAT16 = 16
+"""TensorProto.DataType of onnx.proto."""
 _DATATYPES = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -39,6 +43,7 @@ _DATATYPES = {
     "tensor(int32)": "INT32",
     "tensor(int64)": "INT64",
     "tensor(float16)": "FP16",
+    "tensor(bfloat16)": "BF16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
@@ -99,6 +104,11 @@ class OnnxSession:
         if not outputs:
             raise InputError(Problem("E402", file, 0, "outputs", "no tensor", "at least one tensor of a V2 datatype"))
         self.signature = Signature(tuple(inputs), outputs)
+        self._bf16_in = frozenset(spec.name for spec in inputs if spec.datatype == "BF16")
+        self._bf16_out = frozenset(spec.name for spec in outputs if spec.datatype == "BF16")
+        if self._bf16_out and any(spec.datatype == "BYTES" for spec in (*inputs, *outputs)):
+            # onnxruntime hands BF16 results out by the interface that takes no text.
+            raise InputError(Problem("E402", file, 0, "outputs", "BF16 beside BYTES", "a model without one of the two"))
         self.left_out = tuple(node.name for node in nodes if _spec(node) is None)
         """Outputs that are no tensors (sequences, maps): V2 has no form for them, so they are not served."""
         self._file = file
@@ -126,7 +136,7 @@ class OnnxSession:
         try:
             while runs < _WARM_UP_RUNS and spent < _WARM_UP_SECONDS:
                 started = time.thread_time_ns()
-                self._session.run(names, feeds)
+                self._run(names, feeds)
                 cpu = (time.thread_time_ns() - started) / 1e9
                 fastest, spent, runs = min(fastest, cpu), spent + cpu, runs + 1
         except Exception as error:  # onnxruntime's errors share no base class
@@ -139,12 +149,44 @@ class OnnxSession:
         """The outputs in the order of ``names``, and the CPU seconds of this thread. Raises :class:`RequestError`."""
         started = time.thread_time_ns()
         try:
-            arrays = self._session.run(names, feeds)
+            arrays = self._run(names, feeds)
         except InvalidArgument as error:
             raise RequestError(Fault.INVALID, f"the model refused the input: {printable(str(error), 300)}") from None
         except Exception as error:  # onnxruntime's errors share no base class
             raise RequestError(Fault.INTERNAL, f"the model failed on this request ({type(error).__name__})") from None
         return arrays, (time.thread_time_ns() - started) / 1e9
+
+    def _run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        if self._bf16_in or self._bf16_out:
+            return self._run_bf16(names, feeds)
+        arrays: list[Array] = self._session.run(names, feeds)
+        return arrays
+
+    def _run_bf16(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """As :meth:`_run`, where numpy cannot name a type. A BF16 output is copied once; it is uint16 bits."""
+        value = onnxruntime.OrtValue
+        fed: dict[str, Any] = {
+            name: value.ortvalue_from_numpy_with_onnx_type(array, _ONNX_BFLOAT16) if name in self._bf16_in else array
+            for name, array in feeds.items()
+        }
+        if not self._bf16_out:
+            arrays: list[Array] = self._session.run(names, fed)
+            return arrays
+        for name, array in feeds.items():
+            if name not in self._bf16_in:
+                fed[name] = value.ortvalue_from_numpy(array)
+        results = self._session.run_with_ort_values(names, fed)
+        return [
+            _bits(result) if name in self._bf16_out else result.numpy()
+            for name, result in zip(names, results, strict=True)
+        ]
+
+
+def _bits(result: onnxruntime.OrtValue) -> Array:
+    shape = tuple(result.shape())
+    size = math.prod(shape)
+    content = ctypes.string_at(result.data_ptr(), 2 * size) if size else b""
+    return np.frombuffer(content, np.uint16).reshape(shape)
 
 
 def _problem(file: str, error: Exception) -> Problem:

@@ -33,6 +33,11 @@ class Sighting:
     stamps: tuple[Stamp, ...]
     problem: Problem | None = None
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether ``active.json`` says what is to answer, so that nobody else does."""
+        return self.stamps[0] is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
@@ -92,7 +97,8 @@ def look(directory: Path, model: str) -> Sighting | None:
     return _sighting(directory, model, active.version, active.digest, folder, active_stamp)
 
 
-def _newest(directory: Path, model: str) -> Sighting | None:
+def versions(directory: Path, model: str) -> list[Version]:
+    """The versions of ``model`` that have an ONNX file, oldest first. Raises OSError."""
     found: list[Version] = []
     with os.scandir(directory / model) as entries:
         for entry in entries:
@@ -102,9 +108,14 @@ def _newest(directory: Path, model: str) -> Sighting | None:
                 continue
             if (directory / model / entry.name / layout.MODEL_FILE).is_file():
                 found.append(version)
+    return sorted(found)
+
+
+def _newest(directory: Path, model: str) -> Sighting | None:
+    found = versions(directory, model)
     if not found:
         return None
-    newest = str(max(found))
+    newest = str(found[-1])
     return _sighting(directory, model, newest, None, newest, None)
 
 

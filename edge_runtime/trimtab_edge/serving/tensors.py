@@ -30,11 +30,12 @@ NUMPY_TYPES: Mapping[str, np.dtype[Any]] = {
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
     "FP16": np.dtype(np.float16),
+    "BF16": np.dtype(np.uint16),
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
     "BYTES": np.dtype(object),
 }
-"""V2 datatypes, and how onnxruntime's Python interface holds them. BF16 has no numpy type and is not there."""
+"""V2 datatypes, and how an array holds them. BF16 has no numpy type: an array holds its bits, the upper half of FP32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of a request or a response; ``datatype`` is a key of :data:`NUMPY_TYPES` and is ``array``'s own."""
+    """A tensor of a request or a response; ``datatype`` is a key of :data:`NUMPY_TYPES`, and ``array`` has that type."""
 
     name: str
     datatype: str
@@ -82,6 +83,30 @@ class InferResponse:
 def invalid(message: str) -> RequestError:
     """The client's fault."""
     return RequestError(Fault.INVALID, message)
+
+
+MAX_RANK = 16
+MAX_ID = 1024
+
+
+def check_head(datatype: str, shape: Sequence[int], place: str) -> np.dtype[Any]:
+    """The array type of a tensor whose datatype and shape can be. Raises :class:`RequestError`."""
+    dtype = NUMPY_TYPES.get(datatype)
+    if dtype is None:
+        raise invalid(f"{place}: datatype {quoted(datatype)}, expected one of {', '.join(NUMPY_TYPES)}")
+    if len(shape) > MAX_RANK:
+        raise invalid(f"{place}: shape of {len(shape)} dimensions, expected at most {MAX_RANK}")
+    if shape and min(shape) < 0:
+        raise invalid(f"{place}: shape {quoted(list(shape))} has a negative size")
+    return dtype
+
+
+def shaped(array: Array, shape: Sequence[int], place: str) -> Array:
+    """``array`` in that shape, which holds as many elements. Raises :class:`RequestError` for a shape beyond memory."""
+    try:
+        return array.reshape(shape)
+    except (ValueError, OverflowError):  # a size of 0 beside sizes that no machine can address
+        raise invalid(f"{place}: shape {quoted(list(shape))} is beyond any memory") from None
 
 
 @dataclass(frozen=True, slots=True)
