@@ -329,7 +329,7 @@ class Agent:
         self._counts.fetched(model, release.version, 0)
         if self._store.holds(model, release):
             return
-        target = self._store.incoming(model, release)
+        target = self._store.make_room(model, release)
         if target.is_file():
             return
         _log.info("%s %s: fetching %s", model, release.version, release.digest)

@@ -413,7 +413,8 @@ def _restarted_at_rest(state: ModelState, event: Event, policy: Policy) -> Outco
     del event, policy
     if state.phase is Phase.ROLLED_BACK and state.unsettled:
         return state, _work(state)
-    return state, (Settle(state.good, thorough=True),) if state.good is not None else ()
+    # A prune may have been cut short as well.
+    return state, (*_check_good(state, thorough=True), Prune(state.kept))
 
 
 def _adopted(state: ModelState, event: Event, policy: Policy) -> Outcome:

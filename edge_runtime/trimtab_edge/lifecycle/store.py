@@ -50,6 +50,13 @@ class ModelStore:
     def _unfinished(self, model: str, digest: Digest) -> Path:
         return self.home(model) / layout.BY_DIGEST / f".{digest.hex}"
 
+    def make_room(self, model: str, release: Release) -> Path:
+        """Where the bytes are to be fetched to, once what is left of damaged ones is out of the way."""
+        final = self._final(model, release.digest)
+        if final.exists() and not self.holds(model, release):
+            _remove(final)
+        return self.incoming(model, release)
+
     def holds(self, model: str, release: Release) -> bool:
         """Whether the release is staged and its file has the right size."""
         path = self._final(model, release.digest) / layout.model_file(release.format)
@@ -130,15 +137,18 @@ class ModelStore:
 
     def settle(self, model: str, release: Release, *, thorough: bool) -> bool:
         """Make sure that the release is whole and named by ``active.json``; False: its files are gone or damaged."""
+        final = self._final(model, release.digest)
         if not self.holds(model, release):
+            if final.exists():
+                _remove(final)
             return False
         if thorough:
-            path = self._final(model, release.digest) / layout.model_file(release.format)
+            path = final / layout.model_file(release.format)
             try:
                 _check(path, release)
             except TrustError:
                 # Not to be taken for whole again; the name goes first, so that a half removal cannot be mistaken.
-                _remove(self._final(model, release.digest))
+                _remove(final)
                 return False
         self.describe(model, release)
         return self.switch(model, release)
