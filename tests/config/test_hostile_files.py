@@ -71,17 +71,15 @@ def test_unusual_but_honest_text_is_read(content: bytes) -> None:
 
 
 def test_one_bad_file_does_not_hide_the_others() -> None:
-    files = {f"{number:02}.yaml": hostile.content for number, hostile in enumerate(CORPUS)}
+    small = [hostile for hostile in CORPUS if len(hostile.content) < 50_000]
+    files = {f"{number:02}.yaml": hostile.content for number, hostile in enumerate(small)}
     result = read_documents({**files, "sound.yaml": SOUND.replace(b"name: a", b"name: sound")})
-    alone = {
-        code
-        for number, hostile in enumerate(CORPUS)
-        for code in (problem.code for problem in read_documents({f"{number:02}.yaml": hostile.content}).problems)
-    }
-    assert alone <= {problem.code for problem in result.problems}
-    assert [document.metadata.name for document in result.documents if document.origin.file == "sound.yaml"] == [
-        "sound"
-    ]
+    found = {(problem.file, problem.code) for problem in result.problems}
+    for name, content in files.items():
+        alone = {(problem.file, problem.code) for problem in read_documents({name: content}).problems}
+        assert alone <= found
+    sound = [document for document in result.documents if document.origin.file == "sound.yaml"]
+    assert [document.metadata.name for document in sound] == ["sound"]
 
 
 # ---------------------------------------------------------------- folders

@@ -100,7 +100,7 @@ def judge(document: dict[str, Any]) -> tuple[bool, set[str]]:
 
 
 @given(any_manifest)
-@settings(max_examples=250)
+@settings(max_examples=150)
 def test_what_is_made_from_the_shapes_is_accepted_by_both(document: dict[str, Any]) -> None:
     """Up to contradictions between fields, which hardly a schema can know."""
     accepted, codes = judge(document)
@@ -131,7 +131,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - any JSON valu
 
 
 @given(any_manifest, st.data())
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_where_the_schema_refuses_a_mutant_so_does_the_reader(document: dict[str, Any], data: st.DataObject) -> None:
     """And where the reader alone refuses, it is for something that a schema cannot say."""
     document = copy.deepcopy(document)
