@@ -92,6 +92,36 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
+class OffloadTarget:
+    """A V2 endpoint that may take requests of a constrained device, and the jurisdiction that it is in.
+
+    ``when`` names the constraints under which it may (see :data:`OFFLOAD_REASONS`); empty means under each of them. A
+    reason that a device does not know never arises there.
+    """
+
+    endpoint: str
+    jurisdiction: str
+    when: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRules:
+    """How much inference one device may do for one model. None means: no limit, and no offload.
+
+    ``daily_data`` in bytes of input and output tensors, per calendar day in UTC like ``daily_cpu_seconds``.
+    """
+
+    maximum_per_minute: int | None = None
+    daily_cpu_seconds: Decimal | None = None
+    daily_data: int | None = None
+    offload: OffloadTarget | None = None
+
+
+OFFLOAD_REASONS = ("frequency", "cpu", "overload")
+"""What may constrain a device so that an offload helps. Out of daily data it does not: it would move more of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredModel:
     """One model of the group: the target, who gets it, and what the others run.
 
@@ -112,6 +142,7 @@ class DesiredModel:
     conditions: Conditions = Conditions()
     tags: tuple[tuple[str, str], ...] = ()
     flags: tuple[tuple[str, bool], ...] = ()
+    inference: InferenceRules | None = None
 
     def choose(self, device_id: str) -> Artifact | None:
         """What this device should run; None means: keep what is there, and nothing on an empty device."""
@@ -187,6 +218,25 @@ def alignment_json(alignment: Alignment) -> dict[str, Json]:
     }
 
 
+def inference_json(rules: InferenceRules) -> dict[str, Json]:
+    """The shape that the desired document and a model's ``model.yaml`` share; :func:`parse_inference` reads it back."""
+    found: dict[str, Json] = {}
+    if rules.maximum_per_minute is not None:
+        found["maximumPerMinute"] = rules.maximum_per_minute
+    if rules.daily_cpu_seconds is not None:
+        found["dailyCpuSeconds"] = _decimal_text(rules.daily_cpu_seconds)
+    if rules.daily_data is not None:
+        found["dailyData"] = rules.daily_data
+    if rules.offload is not None:
+        target = rules.offload
+        found["offload"] = {
+            "endpoint": target.endpoint,
+            "jurisdiction": target.jurisdiction,
+            "when": list(target.when),
+        }
+    return found
+
+
 def _model_json(model: DesiredModel) -> dict[str, Json]:
     data: dict[str, Json] = {
         "model": model.model,
@@ -211,6 +261,8 @@ def _model_json(model: DesiredModel) -> dict[str, Json]:
     conditions = {key: value for key, value in conditions.items() if value is not None}
     if conditions:
         data["conditions"] = conditions
+    if model.inference:
+        data["inference"] = inference_json(model.inference)
     return data
 
 
@@ -239,6 +291,11 @@ def parse_desired(content: bytes, file: str = vocabulary.DESIRED_FILE) -> Desire
 def parse_alignment(value: object, file: str, place: str = "alignment") -> Alignment:
     """Read an alignment from plain JSON values. Raises :class:`InputError` (E203) that names ``file`` and the field."""
     return _Reader(file).alignment(value, place)
+
+
+def parse_inference(value: object, file: str, place: str = "inference") -> InferenceRules:
+    """Read inference rules from plain JSON values. Raises :class:`InputError` (E203) that names ``file`` and the field."""
+    return _Reader(file).inference(value, place)
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -325,10 +382,16 @@ class _Reader:
         for name in names:
             if names.count(name) > 1:
                 raise self.fail("models", name, "each model once")
+        jurisdiction = self.text(data["jurisdiction"], "jurisdiction", 64)
+        for index, model in enumerate(parsed):
+            offload = model.inference.offload if model.inference else None
+            if offload is not None and offload.jurisdiction != jurisdiction:
+                place = f"models[{index}].inference.offload.jurisdiction"
+                raise self.fail(place, offload.jurisdiction, f"the group's jurisdiction, {quoted(jurisdiction)}")
         return DesiredDocument(
             self.parsed(data["group"], "group", parse_label_name),
             self.parsed(data["namespace"], "namespace", parse_label_name),
-            self.text(data["jurisdiction"], "jurisdiction", 64),
+            jurisdiction,
             parsed,
         )
 
@@ -337,7 +400,7 @@ class _Reader:
             value,
             place,
             frozenset({"model", "kind", "deployment", "rollout", "target", "stable", "sourceDigest", "tags", "flags"}),
-            frozenset({"alignment", "conditions"}),
+            frozenset({"alignment", "conditions", "inference"}),
         )
         deployment = self.obj(data["deployment"], f"{place}.deployment", frozenset({"namespace", "name"}))
         rollout = self.obj(data["rollout"], f"{place}.rollout", frozenset({"salt", "percent"}))
@@ -356,7 +419,36 @@ class _Reader:
             conditions=self.conditions(data.get("conditions", {}), f"{place}.conditions"),
             tags=tuple(sorted(self.mapping(data["tags"], f"{place}.tags", self.text).items())),
             flags=tuple(sorted(self.mapping(data["flags"], f"{place}.flags", self.boolean).items())),
+            inference=self.inference(data["inference"], f"{place}.inference") if "inference" in data else None,
         )
+
+    def inference(self, value: object, place: str) -> InferenceRules:
+        names = ("maximumPerMinute", "dailyCpuSeconds", "dailyData", "offload")
+        data = self.obj(value, place, frozenset(), frozenset(names))
+
+        def number(key: str, low: int, high: int) -> int | None:
+            return self.integer(data[key], f"{place}.{key}", low, high) if key in data else None
+
+        cpu = self.decimal(data["dailyCpuSeconds"], f"{place}.dailyCpuSeconds") if "dailyCpuSeconds" in data else None
+        if cpu is not None and cpu < 0:
+            raise self.fail(f"{place}.dailyCpuSeconds", data["dailyCpuSeconds"], "seconds, not negative")
+        return InferenceRules(
+            maximum_per_minute=number("maximumPerMinute", 1, 2**31 - 1),
+            daily_cpu_seconds=cpu,
+            daily_data=number("dailyData", 0, 2**60),
+            offload=self.offload(data["offload"], f"{place}.offload") if "offload" in data else None,
+        )
+
+    def offload(self, value: object, place: str) -> OffloadTarget:
+        data = self.obj(value, place, frozenset({"endpoint", "jurisdiction"}), frozenset({"when"}))
+        when = data.get("when", [])
+        if not isinstance(when, list) or len(when) > 16:
+            raise self.fail(f"{place}.when", when, "a list of at most 16 reasons")
+        reasons = tuple(self.text(reason, f"{place}.when", 64) for reason in when)
+        endpoint = self.text(data["endpoint"], f"{place}.endpoint")
+        if not endpoint.startswith(("https://", "http://")):
+            raise self.fail(f"{place}.endpoint", endpoint, "a URL of http or https")
+        return OffloadTarget(endpoint, self.text(data["jurisdiction"], f"{place}.jurisdiction", 64), reasons)
 
     def boolean(self, value: object, place: str) -> bool:
         if not isinstance(value, bool):

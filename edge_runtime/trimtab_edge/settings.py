@@ -8,7 +8,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from trimtab_kernel.canonical import Json
-from trimtab_kernel.desired import Alignment, alignment_json, parse_alignment
+from trimtab_kernel.desired import (
+    Alignment,
+    InferenceRules,
+    alignment_json,
+    inference_json,
+    parse_alignment,
+    parse_inference,
+)
 from trimtab_kernel.identity import Digest, IdentityError
 from trimtab_kernel.problems import InputError, Problem, printable, quoted
 
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 * 1024 * 1024
 """Whatever a desired document (at most 1 MiB) says of a model fits, escapes included."""
 _MAX_DEPTH = 32
-_FIELDS = ("alignment", "digest", "flags", "format", "quantization", "tags", "tier")
+_FIELDS = ("alignment", "digest", "flags", "format", "inference", "quantization", "tags", "tier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class ModelDescription:
     alignment: Alignment | None = None
     tags: tuple[tuple[str, str], ...] = ()
     flags: tuple[tuple[str, bool], ...] = ()
+    inference: InferenceRules | None = None
 
     def to_bytes(self) -> bytes:
         """The content of ``model.yaml``."""
@@ -46,6 +54,8 @@ class ModelDescription:
             fields["digest"] = str(self.digest)
         if self.alignment:
             fields["alignment"] = alignment_json(self.alignment)
+        if self.inference:
+            fields["inference"] = inference_json(self.inference)
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
@@ -93,6 +103,7 @@ def read_description(content: bytes, file: str) -> ModelDescription:
         alignment=None if alignment is None else parse_alignment(_exact_numbers(alignment), file),
         tags=mapping("tags", str),
         flags=mapping("flags", bool),
+        inference=None if data.get("inference") is None else parse_inference(_exact_cpu(data["inference"]), file),
     )
 
 
@@ -129,6 +140,16 @@ def _parse_yaml(text: str, file: str) -> object:
 def _at(file: str, event: yaml.Event, got: str, expected: str) -> InputError:
     line = event.start_mark.line + 1 if event.start_mark is not None else 0
     return InputError(Problem("E401", file, line, "", got, expected))
+
+
+def _exact_cpu(inference: object) -> object:
+    """As :func:`_exact_numbers`: people write ``dailyCpuSeconds: 60``."""
+    if not isinstance(inference, dict):
+        return inference
+    cpu = inference.get("dailyCpuSeconds")
+    if not isinstance(cpu, (int, float)) or isinstance(cpu, bool):
+        return inference
+    return {**inference, "dailyCpuSeconds": f"{Decimal(repr(cpu)):f}"}
 
 
 def _exact_numbers(alignment: object) -> object:

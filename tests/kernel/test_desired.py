@@ -19,6 +19,8 @@ from trimtab_kernel.desired import (
     Conditions,
     DesiredDocument,
     DesiredModel,
+    InferenceRules,
+    OffloadTarget,
     parse_desired,
 )
 from trimtab_kernel.identity import Digest
@@ -49,6 +51,14 @@ conditions = st.builds(
     st.none() | texts,
     st.none() | st.integers(0, 10_000),
 )
+inference = st.builds(
+    InferenceRules,
+    st.none() | st.integers(1, 10**6),
+    st.none() | decimals.map(abs),
+    st.none() | st.integers(0, 2**40),
+    st.none()
+    | st.builds(OffloadTarget, st.just("https://e.example"), st.just("EU"), st.lists(texts, max_size=3).map(tuple)),
+).filter(lambda rules: rules != InferenceRules())
 models = st.builds(
     DesiredModel,
     model=names,
@@ -64,12 +74,13 @@ models = st.builds(
     conditions=conditions,
     tags=st.dictionaries(keys, texts, max_size=3).map(lambda found: tuple(sorted(found.items()))),
     flags=st.dictionaries(keys, st.booleans(), max_size=3).map(lambda found: tuple(sorted(found.items()))),
+    inference=st.none() | inference,
 )
 documents = st.builds(
     DesiredDocument,
     names,
     names,
-    texts,
+    st.just("EU"),
     st.lists(models, max_size=3, unique_by=lambda model: model.model).map(
         lambda found: tuple(sorted(found, key=lambda model: model.model))
     ),
@@ -107,6 +118,9 @@ EXAMPLE = DesiredDocument(
             conditions=Conditions(50, "WIFI"),
             tags=(("team", "edge"),),
             flags=(("fast", True),),
+            inference=InferenceRules(
+                60, Decimal("1.5"), 1024, OffloadTarget("https://edge.example", "EU", ("frequency",))
+            ),
         ),
     ),
 )
@@ -157,6 +171,12 @@ def changed(path: list[str | int], value: object) -> bytes:
             {"value": "1", "low": "2"},
             "models[0].alignment.attribute.cohorts.f",
         ),
+        (["models", 0, "inference", "maximumPerMinute"], 0, "models[0].inference.maximumPerMinute"),
+        (["models", 0, "inference", "dailyCpuSeconds"], "-1", "models[0].inference.dailyCpuSeconds"),
+        (["models", 0, "inference", "dailyData"], "1", "models[0].inference.dailyData"),
+        (["models", 0, "inference", "offload", "endpoint"], "file:///etc", "models[0].inference.offload.endpoint"),
+        (["models", 0, "inference", "offload", "jurisdiction"], "US", "models[0].inference.offload.jurisdiction"),
+        (["models", 0, "inference", "offload", "when"], "always", "models[0].inference.offload.when"),
         (["models", 0, "alignment", "outcome", "positive"], "1e5", "models[0].alignment.outcome.positive"),
     ],
 )

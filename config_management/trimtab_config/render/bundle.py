@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trimtab_config.cost.amounts import amount_text, significant_text
-from trimtab_config.cost.estimate import estimate_plan
+from trimtab_config.cost.estimate import Estimator
 from trimtab_config.cost.report import CostReport, total_of
 from trimtab_config.plan.capacity import capacity_problems, runtime_deployments
 from trimtab_config.plan.planner import Planner, held_problems
@@ -18,7 +18,14 @@ from trimtab_config.spec.plain import plain_document
 from trimtab_config.spec.tags import tags_of
 from trimtab_kernel import vocabulary
 from trimtab_kernel.canonical import canonical_json
-from trimtab_kernel.desired import MAX_BYTES, MAX_MODELS, DesiredDocument, DesiredModel
+from trimtab_kernel.desired import (
+    MAX_BYTES,
+    MAX_MODELS,
+    DesiredDocument,
+    DesiredModel,
+    InferenceRules,
+    OffloadTarget,
+)
 from trimtab_kernel.problems import Collector, Problem
 
 if TYPE_CHECKING:
@@ -78,8 +85,8 @@ class Compiler:
 
     def __init__(self, catalog: Catalog, price_book: str | None = None) -> None:
         self._catalog = catalog
-        self._price_book = price_book
         self._planner = Planner(catalog)
+        self._estimator = Estimator(catalog, price_book)
         self._plain: dict[int, tuple[Document, dict[str, Json]]] = {}
 
     def compile(self, group_name: str) -> tuple[Bundle | None, tuple[Problem, ...]]:
@@ -93,7 +100,7 @@ class Compiler:
         plan, found = self._planner.plan(group_name)
         problems.extend(found)
         problems.extend(capacity_problems(plan))
-        costs, found = estimate_plan(plan, self._catalog, self._price_book)
+        costs, found = self._estimator.estimate(plan)
         problems.extend(found)
         desired = desired_document(plan)
         content = desired.to_bytes()
@@ -184,11 +191,11 @@ def desired_document(plan: GroupPlan) -> DesiredDocument:
         group.metadata.name,
         group.metadata.namespace,
         group.spec.jurisdiction,
-        tuple(_desired_model(placement) for placement in plan.placements),
+        tuple(_desired_model(placement, group.spec.jurisdiction) for placement in plan.placements),
     )
 
 
-def _desired_model(placement: Placement) -> DesiredModel:
+def _desired_model(placement: Placement, jurisdiction: str) -> DesiredModel:
     document = placement.document
     flags: Mapping[str, bool] = getattr(document.spec, "feature_flags", {})
     return DesiredModel(
@@ -205,7 +212,27 @@ def _desired_model(placement: Placement) -> DesiredModel:
         conditions=placement.conditions,
         tags=tags_of(document),
         flags=tuple(sorted(flags.items())),
+        inference=_inference_rules(document.spec, jurisdiction),
     )
+
+
+def _inference_rules(spec: object, jurisdiction: str) -> InferenceRules | None:
+    """What the devices enforce; None where nothing is asked for.
+
+    An offload to another jurisdiction than the group's is left out: a device would refuse the whole document for it.
+    """
+    if not isinstance(spec, EdgeAIDeploymentSpec):
+        return None
+    budget, offload = spec.inference, spec.offload
+    rules = InferenceRules(
+        maximum_per_minute=budget.maximum_per_minute,
+        daily_cpu_seconds=budget.daily_cpu_seconds,
+        daily_data=None if budget.daily_data is None else int(budget.daily_data.value),
+        offload=OffloadTarget(offload.endpoint, offload.jurisdiction, offload.when)
+        if offload is not None and offload.jurisdiction == jurisdiction
+        else None,
+    )
+    return rules if rules != InferenceRules() else None
 
 
 def cost_annotations(rows: Sequence[Row]) -> dict[str, str]:

@@ -39,5 +39,6 @@ def release_of(model: DesiredModel, artifact: Artifact) -> Release:
         alignment=model.alignment,
         tags=model.tags,
         flags=model.flags,
+        inference=model.inference,
     )
     return Release(artifact.version, artifact.digest, artifact.size, artifact.format, artifact.uri, description)
