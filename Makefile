@@ -8,7 +8,7 @@ TEST_ARGS ?= -n 2
 TIER_ARGS ?=
 EXTRAS := config plugins bot edge edge-grpc analytics demo
 
-.PHONY: help venv demo test check lab long bench format lock clean
+.PHONY: help venv demo test check lab long bench format lock stubs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ format: venv ## format the code and mend what the linter can mend
 # uv resolves for every platform at once; its header names `make lock`, and no index, host or path gets into a file.
 lock: venv ## resolve the extras anew into requirements/*.txt
 	@sh tools/lock $(EXTRAS)
+
+stubs: venv ## write what protoc makes of the .proto files
+	@sh tools/stubs
 
 clean: ## remove .venv and every cache
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -58,6 +58,7 @@ class Server:
     port: int
     log: Path
     metrics_port: int | None = None
+    grpc_address: str = ""
 
     @property
     def url(self) -> str:
@@ -126,6 +127,9 @@ def serving(repository: Path, log: Path, *options: str) -> Iterator[Server]:
             word, _, url = process.stdout.readline().strip().partition(" ")
             assert word == "metrics"
             server.metrics_port = int(url.rpartition(":")[2])
+        if "--grpc-port" in options:
+            word, _, server.grpc_address = process.stdout.readline().strip().partition(" ")
+            assert word == "grpc"
         yield server
     finally:
         if process.poll() is None:

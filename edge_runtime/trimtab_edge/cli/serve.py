@@ -27,6 +27,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="port of the V2 protocol; 0 lets the system choose (default: 8080)",
     )
+    parser.add_argument(
+        "--grpc-port",
+        type=port,
+        metavar="P",
+        help="port of the V2 protocol over gRPC; needs the extra edge-grpc (default: none)",
+    )
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument(
         "--metrics-port", type=port, metavar="P", help="a port of its own for /metrics (default: on the V2 port)"
@@ -73,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         drain=arguments.drain,
         version=importlib.metadata.version("trimtab"),
         model_control=not arguments.no_model_control,
+        grpc_port=arguments.grpc_port,
     )
     run(options, announce_on_stdout)
     return ExitCode.DONE
@@ -84,6 +91,7 @@ COMMAND = Command(
     examples=(
         "trimtab-edge serve --model-repository models --http-port 8080",
         "trimtab-edge serve --model-repository models --http-port 0 --metrics-port 0",
+        "trimtab-edge serve --model-repository models --http-port 8080 --grpc-port 8081",
         "curl -s localhost:8080/v2/models/triage/infer -d @request.json",
     ),
     configure=_configure,

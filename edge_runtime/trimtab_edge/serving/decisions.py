@@ -103,6 +103,22 @@ class CohortCounter:
                 counts.append((membership.name, int(np.count_nonzero(mask & chosen)), total))
         return counts
 
+    def positive(self, outcome: Array) -> Array:
+        """Whether each value of the outcome is the positive one, in one dimension."""
+        chosen: Array = outcome.reshape(-1) == self._positive
+        return chosen
+
+    def memberships(self, feeds: Mapping[str, Array], rows: int) -> list[int]:
+        """A bit per cohort for each row of one request; empty where the attribute does not have so many rows."""
+        column = self._attribute(feeds[self._input])
+        if column is None or column.size != rows:
+            return []
+        bits = np.zeros(rows, dtype=np.int64)
+        for place, membership in enumerate(self._memberships):
+            bits |= membership.mask(column).astype(np.int64) << place
+        found: list[int] = bits.tolist()
+        return found
+
     def _attribute(self, array: Array) -> Array | None:
         rows = 1 if self._single else array.shape[0]
         width = array.size if self._single else math.prod(array.shape[1:])

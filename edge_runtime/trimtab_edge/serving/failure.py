@@ -22,6 +22,10 @@ class Fault(Enum):
     """The body is in a form that is not spoken here."""
     TIMED_OUT = auto()
     """The request did not arrive in time."""
+    DEADLINE = auto()
+    """The request was not answered within the time that it was given."""
+    LIMITED = auto()
+    """This client, or this model on this device, has had its share for now; later will do."""
     OVERLOADED = auto()
     """The queue is full; later will do."""
     UNAVAILABLE = auto()
@@ -33,7 +37,9 @@ class Fault(Enum):
 class RequestError(Exception):
     """``message`` is one lowercase line for the client: the place, what was got, what was expected."""
 
-    def __init__(self, fault: Fault, message: str) -> None:
+    def __init__(self, fault: Fault, message: str, retry_after: float | None = None) -> None:
+        """``retry_after``: seconds after which the same request may do better, where that is known."""
         self.fault = fault
         self.message = message
+        self.retry_after = retry_after
         super().__init__(message)

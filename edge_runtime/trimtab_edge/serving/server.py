@@ -15,7 +15,7 @@ import uvicorn
 
 from trimtab_edge.serving.connection import BoundedConnection
 from trimtab_edge.serving.dataplane import DataPlane
-from trimtab_edge.serving.http import MetricsApplication, V2Application
+from trimtab_edge.serving.http import EXTENSIONS, NAME, MetricsApplication, V2Application
 from trimtab_edge.serving.repository import ModelRepository
 from trimtab_edge.telemetry.exposition import CONTENT_TYPE, InferenceCollector, metrics_text, registry_of
 from trimtab_edge.telemetry.inference import InferenceCounts
@@ -24,6 +24,8 @@ from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from trimtab_edge.serving.grpc.endpoint import GrpcEndpoint
 
 _log = logging.getLogger("trimtab.serve")
 KEEP_ALIVE_SECONDS = 75
@@ -44,6 +46,7 @@ class ServeOptions:
     drain: float
     version: str
     model_control: bool = True
+    grpc_port: int | None = None
 
 
 class _Server(uvicorn.Server):
@@ -128,6 +131,29 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def _grpc_endpoint(options: ServeOptions, plane: DataPlane) -> GrpcEndpoint | None:
+    """The gRPC port, where one is asked for. Raises :class:`OutsideError` where it cannot be had."""
+    if options.grpc_port is None:
+        return None
+    try:
+        from trimtab_edge.serving.grpc.endpoint import GrpcEndpoint
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("trimtab_"):
+            raise
+        raise OutsideError(
+            f"--grpc-port needs the package '{error.name}', which is not installed: pip install 'trimtab[edge-grpc]'"
+        ) from None
+    return GrpcEndpoint(
+        plane,
+        options.host,
+        options.grpc_port,
+        name=NAME,
+        version=options.version,
+        extensions=EXTENSIONS,
+        max_body=options.max_body,
+    )
+
+
 async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
     counts = InferenceCounts()
     registry = registry_of(InferenceCollector(counts))
@@ -147,6 +173,7 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
     if options.metrics_port is not None:
         listeners.append(("metrics", _listen(options.host, options.metrics_port), MetricsApplication(metrics)))  # type: ignore[arg-type]
 
+    endpoint = _grpc_endpoint(options, plane)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -161,6 +188,9 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
         for server, (word, listener, _) in zip(servers, listeners, strict=True):
             await server.accepting.wait()
             announce(f"{word} {_url(listener)}")
+        if endpoint is not None:
+            await endpoint.start()
+            announce(f"grpc {endpoint.address}")
         # A chore never ends by itself: if one does, its error ends the process, and the supervisor starts a sound one.
         await asyncio.wait([stopping, *chores], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -168,6 +198,8 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
         _log.info("draining: no new connections, %g s for what is in flight", options.drain)
         for server in servers:
             server.should_exit = True
+        if endpoint is not None:
+            running.append(asyncio.create_task(endpoint.stop(options.drain)))
         await asyncio.gather(*running)
         stopping.cancel()
         failures = [chore.exception() for chore in chores if chore.done() and not chore.cancelled()]

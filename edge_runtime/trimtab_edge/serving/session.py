@@ -1,8 +1,8 @@
-"""onnxruntime, tuned for a small box: one thread, no spinning, nothing logged that could hold a request's content.
+"""onnxruntime, tuned for a small box: no spinning, nothing logged that could hold a request's content.
 
 By default onnxruntime's worker threads spin between requests; at ten requests a second that alone takes tens of percent
 of a core. With one intra-op thread there is no pool at all, and a request's work is done by the thread that calls
-:meth:`OnnxSession.run`, so that thread's CPU time is the request's.
+:meth:`OnnxSession.run`, so that thread's CPU time is the request's. With more, the pool's CPU time is added.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
+from trimtab_edge.serving import providers
 from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.pool_clock import PoolClock, native_threads
 from trimtab_edge.serving.tensors import NUMPY_TYPES, Array, Signature, TensorSpec
 from trimtab_kernel.problems import InputError, Problem, printable, quoted
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PLATFORM = "onnxruntime_onnx"
-PROVIDER = "CPUExecutionProvider"
+VERSION: str = onnxruntime.__version__
+INTRA_SPINNING = "session.intra_op.allow_spinning"
+INTER_SPINNING = "session.inter_op.allow_spinning"
 _WARM_UP_RUNS = 3
 _WARM_UP_SECONDS = 0.2
 """A model whose first run takes longer is warm enough after it."""
@@ -52,19 +56,42 @@ _DATATYPES = {
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """What the first runs on zeros showed: elements fed in, CPU seconds of the fastest run; None where zeros do not fit."""
+    """What the first runs on zeros showed: elements fed in, CPU and wall seconds of the fastest run."""
 
     elements: int
     cpu_seconds: float
+    seconds: float
 
 
-def _options() -> onnxruntime.SessionOptions:
+class Cancellation:
+    """Stops a run from another thread, at the next node of its graph."""
+
+    __slots__ = ("_options", "is_asked")
+
+    def __init__(self) -> None:
+        self._options = onnxruntime.RunOptions()
+        self._options.log_severity_level = _FATAL_ONLY
+        self.is_asked = False
+
+    def ask(self) -> None:
+        """From now on the run ends as soon as it can."""
+        self.is_asked = True
+        self._options.terminate = True
+
+
+def available_providers() -> list[str]:
+    """What this build of onnxruntime has."""
+    found: list[str] = onnxruntime.get_available_providers()
+    return found
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.add_session_config_entry(INTRA_SPINNING, "0")
+    options.add_session_config_entry(INTER_SPINNING, "0")
     # Its error messages quote indices and values of the request; ours name the kind of error only.
     options.log_severity_level = _FATAL_ONLY
     return options
@@ -83,12 +110,19 @@ def _spec(node: onnxruntime.NodeArg) -> TensorSpec | None:
 class OnnxSession:
     """One loaded model. Any number of threads may run it at once."""
 
-    def __init__(self, content: bytes, file: str) -> None:
-        """Raises :class:`InputError` (E402) where onnxruntime refuses ``content``; ``file`` is for the message."""
-        try:
-            self._session = onnxruntime.InferenceSession(content, sess_options=_options(), providers=[PROVIDER])
-        except Exception as error:  # onnxruntime's errors share no base class
-            raise InputError(_problem(file, error)) from None
+    def __init__(
+        self, content: bytes, file: str, *, threads: int = 1, wanted: Sequence[str] = (providers.CPU,)
+    ) -> None:
+        """Raises :class:`InputError` (E402) where onnxruntime refuses ``content``; ``file`` is for the message.
+
+        ``threads`` work on one request. ``wanted`` are execution providers, best first; one that fails here is left out.
+        """
+        before = native_threads() if threads > 1 else frozenset()
+        self._session = _made(content, file, threads, wanted)
+        self.threads = threads
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        """What onnxruntime says it uses, best first."""
+        self._pool = PoolClock(native_threads() - before) if threads > 1 else None
         inputs = []
         for node in self._session.get_inputs():
             spec = _spec(node)
@@ -132,24 +166,30 @@ class OnnxSession:
             spec.datatype != "BYTES" and all(isinstance(size, int) for size in spec.shape[1:]) for spec in specs
         )
         names = [spec.name for spec in self.signature.outputs]
-        fastest, spent, runs = float("inf"), 0.0, 0
+        fastest, quickest, spent, runs = math.inf, math.inf, 0.0, 0
         try:
             while runs < _WARM_UP_RUNS and spent < _WARM_UP_SECONDS:
-                started = time.thread_time_ns()
-                self._run(names, feeds)
-                cpu = (time.thread_time_ns() - started) / 1e9
-                fastest, spent, runs = min(fastest, cpu), spent + cpu, runs + 1
+                at = time.perf_counter()
+                _, cpu = self._timed(names, feeds, None)
+                took = time.perf_counter() - at
+                fastest, quickest, spent, runs = min(fastest, cpu), min(quickest, took), spent + took, runs + 1
         except Exception as error:  # onnxruntime's errors share no base class
             if proper:
                 raise InputError(_problem(self._file, error)) from None
             return None
-        return WarmUp(sum(array.size for array in feeds.values()), fastest)
+        return WarmUp(sum(array.size for array in feeds.values()), fastest, quickest)
 
-    def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> tuple[list[Array], float]:
-        """The outputs in the order of ``names``, and the CPU seconds of this thread. Raises :class:`RequestError`."""
-        started = time.thread_time_ns()
+    def config_entry(self, name: str) -> str:
+        """What the session's own configuration says; raises RuntimeError for a name that it does not hold."""
+        found: str = self._session.get_session_options().get_session_config_entry(name)
+        return found
+
+    def run(
+        self, names: Sequence[str], feeds: Mapping[str, Array], cancellation: Cancellation | None = None
+    ) -> tuple[list[Array], float]:
+        """The outputs in the order of ``names``, and the CPU seconds. Raises :class:`RequestError`."""
         try:
-            arrays = self._run(names, feeds)
+            return self._timed(names, feeds, cancellation)
         except InvalidArgument as error:
             raise RequestError(Fault.INVALID, f"the model refused the input: {printable(str(error), 300)}") from None
         except Exception as error:  # onnxruntime's errors share no base class
@@ -180,6 +220,15 @@ class OnnxSession:
             _bits(result) if name in self._bf16_out else result.numpy()
             for name, result in zip(names, results, strict=True)
         ]
+
+
+def _made(content: bytes, file: str, threads: int, wanted: Sequence[str]) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(content, sess_options=_options(threads), providers=list(wanted))
+    except Exception as error:  # onnxruntime's errors share no base class
+        if len(wanted) > 1:
+            return _made(content, file, threads, wanted[1:])
+        raise InputError(_problem(file, error)) from None
 
 
 def _bits(result: onnxruntime.OrtValue) -> Array:
