@@ -533,7 +533,7 @@ class _Reader:
             return self.integer(data[key], f"{place}.{key}", 0, high) if key in data else None
 
         network = data.get("network")
-        if network is not None and network not in {"WIFI", "UNMETERED", "ANY"}:
+        if network is not None and network not in ("WIFI", "UNMETERED", "ANY"):  # a list or an object has no hash
             raise self.fail(f"{place}.network", network, "WIFI, UNMETERED or ANY")
         return Conditions(
             min_battery=number("minBattery", 100),

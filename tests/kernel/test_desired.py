@@ -160,6 +160,7 @@ def changed(path: list[str | int], value: object) -> bytes:
         (["models", 0, "tags", "\ud800"], "x", "models[0].tags"),
         (["models", 0, "tags", "\U0001f600"], "x", "models[0].tags"),
         (["models", 0, "conditions", "network"], "LTE", "models[0].conditions.network"),
+        (["models", 0, "conditions", "network"], [], "models[0].conditions.network"),
         (["models", 0, "conditions", "minBattery"], 101, "models[0].conditions.minBattery"),
         (
             ["models", 0, "alignment", "attribute", "cohorts"],
