@@ -25,13 +25,42 @@ class CanonicalError(ValueError):
 
 def canonical_json(value: Json) -> bytes:
     """The canonical bytes of ``value``. Raises :class:`CanonicalError` for floats, huge integers, odd keys, deep nesting."""
-    _check(value, "$", 0)
+    if not _is_sound(value, 0):
+        _check(value, "$", 0)  # says what is wrong, and where
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def digest_of(value: Json) -> Digest:
     """SHA-256 over the canonical bytes."""
     return Digest.of(canonical_json(value))
+
+
+def _is_sound(value: object, depth: int) -> bool:
+    """Whether ``value`` is surely canonical: quick, of plain types alone. Where it says no, :func:`_check` decides."""
+    if depth > _MAX_DEPTH:
+        return False
+    kind = type(value)
+    if kind is dict:
+        assert isinstance(value, dict)
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii():
+                return False
+            if type(item) is str:
+                if not item.isascii():
+                    return False
+            elif not _is_sound(item, depth + 1):
+                return False
+        return True
+    if kind is str:
+        assert isinstance(value, str)
+        return value.isascii()
+    if kind is list or kind is tuple:
+        assert isinstance(value, (list, tuple))
+        return all(_is_sound(item, depth + 1) for item in value)
+    if kind is int:
+        assert isinstance(value, int)
+        return -_MAX_SAFE <= value <= _MAX_SAFE
+    return value is None or kind is bool
 
 
 def _check(value: object, place: str, depth: int) -> None:

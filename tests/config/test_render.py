@@ -30,7 +30,7 @@ from tests.config.small_fleet import (
     price_book,
     variant,
 )
-from trimtab_config.emit.yaml_stream import yaml_stream
+from trimtab_config.emit.yaml_stream import library_document, yaml_stream
 from trimtab_config.render.bundle import Bundle, Compiler, compile_group
 from trimtab_config.render.workload import IMAGE
 from trimtab_config.spec.reader import read_documents
@@ -528,6 +528,23 @@ values = st.recursive(
 def test_a_stream_reads_back_as_what_was_written(spec: dict[str, Any]) -> None:
     item = {"apiVersion": "v1", "kind": "Thing", "metadata": {"name": "x"}, "spec": spec}
     assert list(yaml.safe_load_all(yaml_stream([item, item]))) == [item, item]
+
+
+keys = st.one_of(texts, st.sampled_from(["k" * 100, "k" * 101, "key: odd", "key #odd"]))
+nested = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), texts, st.text("abnyt.:/$#-' {}", max_size=12)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(keys, nested, max_size=4))
+def test_a_stream_is_what_the_yaml_library_writes(spec: dict[str, Any]) -> None:
+    """The writer lays simple objects out itself, byte for byte as PyYAML does, and reads back as what it was."""
+    item = {"apiVersion": "v1", "kind": "Thing", "spec": spec}
+    written = yaml_stream([item])
+    assert written == library_document(item)
+    assert list(yaml.safe_load_all(written)) == [item]
 
 
 @pytest.mark.parametrize(

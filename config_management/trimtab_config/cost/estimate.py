@@ -22,24 +22,23 @@ is its owner's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from trimtab_config.cost.rates import Rates, choose_book, scaled, to_decimal
+from trimtab_config.cost.exact import Exact
+from trimtab_config.cost.rates import Rates, choose_book, to_decimal
 from trimtab_config.cost.report import (
     COMPUTE,
     DATA,
     ENERGY,
     PER_1K_PLACES,
+    PLACES,
     RESERVED,
     UPDATES,
     UPDATES_PER_MONTH,
     Ceiling,
     CostReport,
     Row,
-    rounded,
-    total_of,
 )
 from trimtab_config.cost.reservation import reserved_shares
 from trimtab_config.plan.planner import Planner
@@ -49,18 +48,21 @@ from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade
 from trimtab_kernel.problems import Collector, InputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from decimal import Decimal
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.plan.placement import Choice, GroupPlan, Placement
-    from trimtab_config.spec.kinds import DeviceGroupSpec, Document
+    from trimtab_config.spec.kinds import DeviceGroupSpec, Document, Profile
 
 _HOURS_PER_SECOND = Fraction(1, 3600)
 _KWH_PER_JOULE = Fraction(1, 3_600_000)
 _GB_PER_BYTE = Fraction(1, 10**9)
 _DAYS_PER_MONTH = Fraction(HOURS_PER_MONTH, 24)
+_THOUSAND = Fraction(1000)
 _EVERYONE = Fraction(100)
-_NOTHING = Decimal(0)
+_NOTHING = Fraction(0)
+_GRADE_OF_LIMITS = Grade.MEASURED  # what a manifest reserves is known
 
 
 def estimate(
@@ -71,6 +73,7 @@ def estimate(
     Raises KeyError for a group that the catalog does not have.
     """
     planner = Planner(catalog)
+    estimator = Estimator(catalog, price_book)
     problems = Collector()
     rows: list[Row] = []
     for name in sorted(catalog.groups if groups is None else set(groups)):
@@ -78,36 +81,10 @@ def estimate(
         problems.extend(found)
         if found:
             continue
-        report, found = estimate_plan(plan, catalog, price_book)
+        report, found = estimator.estimate(plan)
         problems.extend(found)
         rows.extend(report.rows)
     return CostReport(tuple(rows)), problems.sorted()
-
-
-def estimate_plan(
-    plan: GroupPlan, catalog: Catalog, price_book: str | None = None
-) -> tuple[CostReport, tuple[Problem, ...]]:
-    """Costs of one planned group; no row and the problems where a price is missing or a figure is wrong."""
-    if not plan.placements:
-        return CostReport(()), ()
-    try:
-        rates = Rates(choose_book(catalog.price_books.values(), plan.group, price_book), plan.group)
-    except InputError as error:
-        return CostReport(()), error.problems
-    problems = Collector()
-    rows: list[Row] = []
-    shares = reserved_shares(plan)
-    for placement in plan.placements:
-        metadata = placement.document.metadata
-        reserved = shares.get((metadata.namespace, metadata.name)) if _is_served(placement) else None
-        for choice, percent in _split(placement):
-            try:
-                rows.append(_row(catalog, plan.group, placement, choice, percent, reserved, rates))
-            except InputError as error:
-                problems.extend(error.problems)
-    rows.sort(key=lambda row: (row.model, row.version, row.kind, row.namespace, row.name))
-    found = problems.sorted()
-    return CostReport(() if found else tuple(rows)), found
 
 
 def core_hour(catalog: Catalog, group_name: str, price_book: str | None = None) -> tuple[Figure, str, str]:
@@ -128,83 +105,189 @@ def _split(placement: Placement) -> list[tuple[Choice, Fraction]]:
     return [(choice, percent) for choice, percent in shares if percent]
 
 
-@dataclass(slots=True)
-class _Parts:
-    """The parts of one row as they are found."""
+@dataclass(frozen=True, slots=True)
+class _OneDevice:
+    """What one device that runs a version for a month costs: parts, why others are absent, the cost of 1,000 inferences.
 
-    known: dict[str, Figure]
-    absent: dict[str, str]
+    Costs are linear in devices, so this is worked out once for all groups with the same prices and hardware.
+    """
+
+    profile: Profile  # kept, so that its id stays its own
+    inferences: Exact | None
+    parts: Mapping[str, Exact]
+    absent: Mapping[str, str]
+    per_1k: Figure | None
 
 
-def _is_served(placement: Placement) -> bool:
-    """Whether the group's runtime serves it, within limits; an OnDeviceModel is the app's own."""
-    return isinstance(placement.document.spec, EdgeAIDeploymentSpec)
+class Estimator:
+    """Estimates groups of one catalog, one after another; what is the same for many groups is worked out once."""
+
+    def __init__(self, catalog: Catalog, price_book: str | None = None) -> None:
+        self._catalog = catalog
+        self._price_book = price_book
+        self._devices: dict[tuple[object, ...], _OneDevice] = {}
+        self._tags: dict[int, tuple[Document, tuple[tuple[str, str], ...]]] = {}
+
+    def estimate(self, plan: GroupPlan) -> tuple[CostReport, tuple[Problem, ...]]:
+        """Costs of one planned group; no row and the problems where a price is missing or a figure is wrong."""
+        if not plan.placements:
+            return CostReport(()), ()
+        try:
+            rates = Rates(choose_book(self._catalog.price_books.values(), plan.group, self._price_book), plan.group)
+        except InputError as error:
+            return CostReport(()), error.problems
+        problems = Collector()
+        rows: list[Row] = []
+        shares = reserved_shares(plan)
+        economy = _economy(plan.group, rates)
+        for placement in plan.placements:
+            metadata = placement.document.metadata
+            # An OnDeviceModel may have a deployment's name, and reserves nothing.
+            served = isinstance(placement.document.spec, EdgeAIDeploymentSpec)
+            reserved = shares[(metadata.namespace, metadata.name)] if served else None
+            for choice, percent in _split(placement):
+                try:
+                    device = self._device(economy, plan.group, placement, choice, reserved, rates)
+                    rows.append(self._row(plan.group, placement, choice, percent, device, rates))
+                except InputError as error:
+                    problems.extend(error.problems)
+        rows.sort(key=lambda row: (row.model, row.version, row.kind, row.namespace, row.name))
+        found = problems.sorted()
+        return CostReport(() if found else tuple(rows)), found
+
+    def _row(
+        self,
+        group: Document,
+        placement: Placement,
+        choice: Choice,
+        percent: Fraction,
+        device: _OneDevice,
+        rates: Rates,
+    ) -> Row:
+        spec: DeviceGroupSpec = group.spec
+        share = Fraction(spec.device_count * percent.numerator, 100 * percent.denominator)
+        document = placement.document
+        metadata = document.metadata
+        return Row(
+            group=group.metadata.name,
+            model=placement.model,
+            version=choice.version,
+            kind=document.kind,
+            namespace=metadata.namespace,
+            name=metadata.name,
+            tier=choice.artifact.tier,
+            devices=to_decimal(share),
+            inferences=None if device.inferences is None else device.inferences.scaled(share).rounded(0),
+            currency=rates.currency,
+            price_book=rates.name,
+            parts={part: figure.scaled(share).rounded(PLACES) for part, figure in device.parts.items()},
+            absent=device.absent,
+            per_1k=device.per_1k,
+            update_bytes=-(-share.numerator * choice.artifact.size // share.denominator),
+            ceiling=_ceiling(self._catalog, document, rates.currency),
+            tags=self._tags_of(document),
+        )
+
+    def _tags_of(self, document: Document) -> tuple[tuple[str, str], ...]:
+        found = self._tags.get(id(document))
+        if found is None:
+            found = self._tags[id(document)] = (document, tags_of(document))
+        return found[1]
+
+    def _device(
+        self,
+        economy: tuple[object, ...],
+        group: Document,
+        placement: Placement,
+        choice: Choice,
+        reserved: Fraction | None,
+        rates: Rates,
+    ) -> _OneDevice:
+        requests = _requests(placement)
+        profile, artifact = choice.profile, choice.artifact
+        key = (
+            *economy,
+            placement.model,
+            artifact.version,
+            artifact.tier,
+            artifact.size,
+            id(profile),
+            requests,
+            None if reserved is None else (reserved.numerator, reserved.denominator),
+        )
+        found = self._devices.get(key)
+        if found is None:
+            found = self._devices[key] = _one_device(group, placement, choice, requests, reserved, rates)
+        return found
 
 
-def _row(
-    catalog: Catalog,
-    group: Document,
-    placement: Placement,
-    choice: Choice,
-    percent: Fraction,
-    reserved: Fraction | None,
-    rates: Rates,
-) -> Row:
-    """``reserved`` is the deployment's share of one device, None where nothing is reserved."""
+def _economy(group: Document, rates: Rates) -> tuple[object, ...]:
+    """What the costs of a device depend on besides its models: equal for groups whose devices cost the same."""
     spec: DeviceGroupSpec = group.spec
-    share = spec.device_count * percent / 100
-    devices = to_decimal(share)
-    one, absent = _per_inference(group, placement, choice, rates)
-    parts = _Parts({}, dict(absent))
-    inferences = None
-    requests = _requests(placement)
-    if isinstance(requests, str):
-        for part in one:
-            parts.absent[part] = requests
-    else:
-        inferences = scaled(requests, share * _DAYS_PER_MONTH)
-        for part, figure in one.items():
-            parts.known[part] = rounded(inferences.times(figure))
-    if reserved is not None:
-        parts.known[RESERVED] = rounded(_unused(group, share * reserved, inferences, choice).times(rates.core_hour()))
-    size = choice.artifact.size
-    if size:
-        fetched = scaled(UPDATES_PER_MONTH, share * size * _GB_PER_BYTE)
-        parts.known[UPDATES] = rounded(fetched.times(rates.gigabyte()))
-    else:
-        parts.absent[UPDATES] = "the size of the artifact is not declared"
-    metadata = placement.document.metadata
-    return Row(
-        group=group.metadata.name,
-        model=placement.model,
-        version=choice.version,
-        kind=placement.document.kind,
-        namespace=metadata.namespace,
-        name=metadata.name,
-        tier=choice.artifact.tier,
-        devices=devices,
-        inferences=None if inferences is None else rounded(inferences, 0),
-        currency=rates.currency,
-        price_book=rates.name,
-        parts=parts.known,
-        absent=parts.absent,
-        per_1k=rounded(total_of(one.values(), complete=not absent).times(1000), PER_1K_PLACES) if one else None,
-        update_bytes=-int(-share * size // 1),
-        ceiling=_ceiling(catalog, placement.document, rates.currency),
-        tags=tags_of(placement.document),
+    hardware, power = spec.hardware, spec.power
+    return (
+        rates.name,
+        rates.region,
+        hardware.hardware_class,
+        hardware.cpu.value.numerator,
+        hardware.cpu.value.denominator,
+        spec.network.price_class,
+        power.source.value,
+        power.idle_watts,
+        power.peak_watts,
     )
 
 
-def _unused(group: Document, devices: Fraction, inferences: Figure | None, choice: Choice) -> Figure:
-    """Core-hours of a month that are reserved on ``devices`` (whole ones) and not used; all of them where use is unknown."""
+def _one_device(
+    group: Document,
+    placement: Placement,
+    choice: Choice,
+    requests: Decimal | str,
+    reserved: Fraction | None,
+    rates: Rates,
+) -> _OneDevice:
+    """``reserved`` is the deployment's share of the device, None where nothing is reserved. Raises InputError (F402)."""
     spec: DeviceGroupSpec = group.spec
-    reserved = to_decimal(devices * HOURS_PER_MONTH * spec.hardware.cpu.value)
-    cpu = choice.profile.cpu_seconds
-    if inferences is None or cpu is None:
-        return Figure.exact(reserved, Grade.MEASURED)
-    used = scaled(inferences.times(cpu.figure(choice.profile.grade)), _HOURS_PER_SECOND)
-    value, low, high = (max(reserved - hours, _NOTHING) for hours in (used.value, used.high, used.low))
-    return Figure(value, low, high, used.grade)
+    profile = choice.profile
+    cpu = None if profile.cpu_seconds is None else Exact.of(profile.cpu_seconds.figure(profile.grade))
+    one, absent = _per_inference(group, placement, choice, cpu, rates)
+    parts: dict[str, Exact] = {}
+    missing = dict(absent)
+    inferences = used = None
+    if isinstance(requests, str):
+        missing.update(dict.fromkeys(one, requests))
+    else:
+        inferences = Exact.of(Figure.bare(requests, Grade.DECLARED)).scaled(_DAYS_PER_MONTH)
+        for part, figure in one.items():
+            parts[part] = inferences.times(figure)
+        used = None if cpu is None else inferences.times(cpu).scaled(_HOURS_PER_SECOND)
+    if reserved is not None:
+        hours = reserved * HOURS_PER_MONTH * spec.hardware.cpu.value
+        parts[RESERVED] = _unused(hours, used).times(Exact.of(rates.core_hour()))
+    if choice.artifact.size:
+        fetched = Exact.of(UPDATES_PER_MONTH).scaled(choice.artifact.size * _GB_PER_BYTE)
+        parts[UPDATES] = fetched.times(Exact.of(rates.gigabyte()))
+    else:
+        missing[UPDATES] = "the size of the artifact is not declared"
+    per_1k = None
+    if one:
+        first, *others = one.values()
+        for other in others:
+            first = first.plus(other)
+        per_1k = first.scaled(_THOUSAND).rounded(PER_1K_PLACES)
+        if absent:
+            per_1k = Figure(per_1k.value, per_1k.low, per_1k.high, Grade.ABSENT)
+    return _OneDevice(profile, inferences, parts, missing, per_1k)
+
+
+def _unused(hours: Fraction, used: Exact | None) -> Exact:
+    """Core-hours that are reserved and not used; all of them where use is not known."""
+    if used is None:
+        return Exact.between(hours, hours, hours, _GRADE_OF_LIMITS)
+    value, low, high = used.fractions()
+    return Exact.between(
+        max(hours - value, _NOTHING), max(hours - high, _NOTHING), max(hours - low, _NOTHING), used.grade
+    )
 
 
 def _ceiling(catalog: Catalog, document: Document, currency: str) -> Ceiling | None:
@@ -217,48 +300,49 @@ def _ceiling(catalog: Catalog, document: Document, currency: str) -> Ceiling | N
     return Ceiling(policy.metadata.name, amount.amount)
 
 
-def _requests(placement: Placement) -> Figure | str:
+def _requests(placement: Placement) -> Decimal | str:
     """Requests per device and day, or why they are not known."""
     spec = placement.document.spec
     if not isinstance(spec, EdgeAIDeploymentSpec):
         return f"an {placement.document.kind} does not say how often it is used"
     expected = spec.inference.expected_requests_per_device_day
-    if expected is None:
-        return "spec.inference.expectedRequestsPerDeviceDay is not declared"
-    return Figure.bare(expected, Grade.DECLARED)
+    return "spec.inference.expectedRequestsPerDeviceDay is not declared" if expected is None else expected
 
 
 def _per_inference(
-    group: Document, placement: Placement, choice: Choice, rates: Rates
-) -> tuple[dict[str, Figure], dict[str, str]]:
-    """What one inference costs by part, unrounded, and why a part is not known."""
+    group: Document, placement: Placement, choice: Choice, cpu: Exact | None, rates: Rates
+) -> tuple[dict[str, Exact], dict[str, str]]:
+    """What one inference costs by part, and why a part is not known."""
     profile = choice.profile
-    parts: dict[str, Figure] = {}
+    parts: dict[str, Exact] = {}
     absent: dict[str, str] = {}
-
-    cpu = None if profile.cpu_seconds is None else profile.cpu_seconds.figure(profile.grade)
     if cpu is None:
         absent[COMPUTE] = f"no CPU seconds are declared for {placement.model} {choice.version} {choice.artifact.tier}"
     else:
-        parts[COMPUTE] = scaled(cpu.times(rates.core_hour()), _HOURS_PER_SECOND)
+        parts[COMPUTE] = cpu.times(Exact.of(rates.core_hour())).scaled(_HOURS_PER_SECOND)
     spec: DeviceGroupSpec = group.spec
     if spec.power.source is not PowerSource.SOLAR:
-        joules = profile.joules.figure(profile.grade) if profile.joules is not None else _modelled_joules(spec, cpu)
+        joules = (
+            Exact.of(profile.joules.figure(profile.grade))
+            if profile.joules is not None
+            else _modelled_joules(spec, cpu)
+        )
         if isinstance(joules, str):
             absent[ENERGY] = joules
         else:
-            parts[ENERGY] = scaled(joules.times(rates.kilowatt_hour()), _KWH_PER_JOULE)
+            parts[ENERGY] = joules.times(Exact.of(rates.kilowatt_hour())).scaled(_KWH_PER_JOULE)
     if profile.bytes is not None:
-        parts[DATA] = scaled(profile.bytes.figure(profile.grade).times(rates.gigabyte()), _GB_PER_BYTE)
+        sent = Exact.of(profile.bytes.figure(profile.grade))
+        parts[DATA] = sent.times(Exact.of(rates.gigabyte())).scaled(_GB_PER_BYTE)
     return parts, absent
 
 
-def _modelled_joules(spec: DeviceGroupSpec, cpu: Figure | None) -> Figure | str:
+def _modelled_joules(spec: DeviceGroupSpec, cpu: Exact | None) -> Exact | str:
     """CPU seconds times the watts that a busy core adds."""
     power = spec.power
     if cpu is None:
         return "neither joules nor CPU seconds are declared"
     if power.peak_watts is None or power.idle_watts is None or power.peak_watts < power.idle_watts:
         return "no joules are declared, and the group does not say its idle and peak watts"
-    watts = Figure.bare(power.peak_watts - power.idle_watts, Grade.MODELLED)
-    return scaled(cpu.times(watts), 1 / spec.hardware.cpu.value)
+    watts = Exact.of(Figure.bare(power.peak_watts - power.idle_watts, Grade.MODELLED))
+    return cpu.times(watts).scaled(1 / spec.hardware.cpu.value)

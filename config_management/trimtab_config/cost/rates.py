@@ -105,6 +105,11 @@ class Rates:
         """The book's name."""
         return self.book.metadata.name
 
+    @property
+    def region(self) -> str:
+        """The region whose prices they are."""
+        return self._region_name()
+
     def core_hour(self) -> Figure:
         """One core for one hour: the device's hour divided by its cores."""
         if self._core_hour is None:

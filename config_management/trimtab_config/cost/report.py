@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
-from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade
+from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade, weakest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +19,6 @@ PER_1K_PLACES = 12
 """A cost per thousand inferences is small: it keeps this many decimals."""
 UPDATES_PER_MONTH = Figure(Decimal(1), Decimal(0), Decimal(2), Grade.MODELLED)
 """How often a device fetches its artifact in a month: assumed, since no manifest says how often versions will change."""
-ZERO = Figure(Decimal(0), Decimal(0), Decimal(0), Grade.MEASURED)
 
 COMPUTE = "compute"
 RESERVED = "reserved"
@@ -29,27 +28,19 @@ UPDATES = "updates"
 PARTS = (COMPUTE, RESERVED, ENERGY, DATA, UPDATES)
 
 
-def rounded(figure: Figure, places: int = PLACES) -> Figure:
-    """To ``places`` decimals: the value half to even, the bounds outwards."""
-    step = Decimal(1).scaleb(-places)
-    with localcontext() as context:
-        context.prec = 60
-        return Figure(
-            figure.value.quantize(step, ROUND_HALF_EVEN),
-            figure.low.quantize(step, ROUND_FLOOR),
-            figure.high.quantize(step, ROUND_CEILING),
-            figure.grade,
-        )
-
-
 def total_of(figures: Iterable[Figure], *, complete: bool = True) -> Figure:
     """The sum; its grade is the weakest one, and ``absent`` where something is missing."""
-    result = ZERO
-    for figure in figures:
-        result = result + figure
-    if complete:
-        return result
-    return Figure(result.value, result.low, result.high, Grade.ABSENT)
+    value = low = high = Decimal(0)
+    worst = Grade.MEASURED
+    with localcontext() as context:
+        context.prec = 60
+        for figure in figures:
+            value += figure.value
+            low += figure.low
+            high += figure.high
+            if figure.grade is not worst:
+                worst = weakest(worst, figure.grade)
+    return Figure(value, low, high, worst if complete else Grade.ABSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +83,12 @@ class Row:
     update_bytes: int
     ceiling: Ceiling | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    total: Figure = field(init=False, repr=False, compare=False)
+    """The sum of the parts."""
 
-    @property
-    def total(self) -> Figure:
-        """The sum of the parts."""
-        return total_of((self.parts[part] for part in PARTS if part in self.parts), complete=not self.absent)
+    def __post_init__(self) -> None:
+        total = total_of(self.parts.values(), complete=not self.absent)
+        object.__setattr__(self, "total", total)
 
     @property
     def uses_more_than_reserved(self) -> bool:
