@@ -66,17 +66,17 @@ class WarmUp:
 class Cancellation:
     """Stops a run from another thread, at the next node of its graph."""
 
-    __slots__ = ("_options", "is_asked")
+    __slots__ = ("is_asked", "options")
 
     def __init__(self) -> None:
-        self._options = onnxruntime.RunOptions()
-        self._options.log_severity_level = _FATAL_ONLY
+        self.options = onnxruntime.RunOptions()
+        self.options.log_severity_level = _FATAL_ONLY
         self.is_asked = False
 
     def ask(self) -> None:
         """From now on the run ends as soon as it can."""
         self.is_asked = True
-        self._options.terminate = True
+        self.options.terminate = True
 
 
 def available_providers() -> list[str]:
@@ -193,16 +193,29 @@ class OnnxSession:
         except InvalidArgument as error:
             raise RequestError(Fault.INVALID, f"the model refused the input: {printable(str(error), 300)}") from None
         except Exception as error:  # onnxruntime's errors share no base class
+            if cancellation is not None and cancellation.is_asked:
+                raise RequestError(Fault.DEADLINE, "the deadline passed while the model ran") from None
             raise RequestError(Fault.INTERNAL, f"the model failed on this request ({type(error).__name__})") from None
-        return arrays, (time.thread_time_ns() - started) / 1e9
 
-    def _run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+    def _timed(
+        self, names: Sequence[str], feeds: Mapping[str, Array], cancellation: Cancellation | None
+    ) -> tuple[list[Array], float]:
+        started = time.thread_time_ns()
+        arrays = self._run(names, feeds, None if cancellation is None else cancellation.options)
+        cpu = (time.thread_time_ns() - started) / 1e9
+        return arrays, cpu if self._pool is None else cpu + self._pool.take()
+
+    def _run(
+        self, names: Sequence[str], feeds: Mapping[str, Array], options: onnxruntime.RunOptions | None
+    ) -> list[Array]:
         if self._bf16_in or self._bf16_out:
-            return self._run_bf16(names, feeds)
-        arrays: list[Array] = self._session.run(names, feeds)
+            return self._run_bf16(names, feeds, options)
+        arrays: list[Array] = self._session.run(names, feeds, options)
         return arrays
 
-    def _run_bf16(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+    def _run_bf16(
+        self, names: Sequence[str], feeds: Mapping[str, Array], options: onnxruntime.RunOptions | None
+    ) -> list[Array]:
         """As :meth:`_run`, where numpy cannot name a type. A BF16 output is copied once; it is uint16 bits."""
         value = onnxruntime.OrtValue
         fed: dict[str, Any] = {
@@ -210,12 +223,12 @@ class OnnxSession:
             for name, array in feeds.items()
         }
         if not self._bf16_out:
-            arrays: list[Array] = self._session.run(names, fed)
+            arrays: list[Array] = self._session.run(names, fed, options)
             return arrays
         for name, array in feeds.items():
             if name not in self._bf16_in:
                 fed[name] = value.ortvalue_from_numpy(array)
-        results = self._session.run_with_ort_values(names, fed)
+        results = self._session.run_with_ort_values(names, fed, options)
         return [
             _bits(result) if name in self._bf16_out else result.numpy()
             for name, result in zip(names, results, strict=True)

@@ -40,6 +40,8 @@ STATUS = {
     Fault.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Fault.UNSUPPORTED_MEDIA: grpc.StatusCode.INVALID_ARGUMENT,
     Fault.INTERNAL: grpc.StatusCode.INTERNAL,
+    Fault.LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Fault.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
     Fault.OVERLOADED: grpc.StatusCode.UNAVAILABLE,
     Fault.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
