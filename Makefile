@@ -11,7 +11,7 @@ EXTRAS := config plugins bot edge edge-grpc analytics demo
 .PHONY: help venv demo test check lab long bench format lock stubs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 venv: ## make .venv from the lock file, and no more
 	@sh tools/venv
@@ -22,12 +22,19 @@ demo: venv ## show the whole loop on loopback; DEMO_ARGS=--once approves by itse
 test: venv ## run the tests
 	@$(PYTHON) -m pytest $(TEST_ARGS)
 
-check: venv ## format check, lint, types, import contracts, tests
+check: style lint types contracts test ## style, lint, types, import contracts, tests
+
+style: venv ## say what `make format` would change
 	$(PYTHON) -m ruff format --check .
+
+lint: venv ## lint
 	$(PYTHON) -m ruff check .
+
+types: venv ## check the types
 	$(PYTHON) -m mypy
+
+contracts: venv ## check who imports whom
 	.venv/bin/lint-imports
-	@$(MAKE) --no-print-directory test
 
 lab: venv ## run the tests against real Go tools and whole parts of a cluster
 	@$(PYTHON) tools/tier.py lab $(TIER_ARGS)

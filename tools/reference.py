@@ -92,7 +92,9 @@ def describe(path: str, command: Command, extra: str) -> Iterator[str]:
             yield "| {} | {} |\n".format(*_argument(parser, action))
         yield "\n"
     for group in parser._mutually_exclusive_groups:
-        names = " or ".join(f"`{(*action.option_strings, action.metavar)[0] or action.dest}`" for action in group._group_actions)
+        names = " or ".join(
+            f"`{(*action.option_strings, action.metavar)[0] or action.dest}`" for action in group._group_actions
+        )
         yield f"{'One of' if group.required else 'At most one of'} {names}.\n\n"
     if command.examples:
         yield "```console\n" + "".join(f"$ {example}\n" for example in command.examples) + "```\n\n"
