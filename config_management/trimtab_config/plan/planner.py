@@ -10,7 +10,7 @@ from trimtab_config.plan.mobile import ineligibility, is_meant_for
 from trimtab_config.plan.placement import Choice, GroupPlan, HeldVersion, Placement, Skipped
 from trimtab_config.plan.rollouts import EVERYONE, current_wave, percent_for
 from trimtab_config.plan.sources import SourceDigests
-from trimtab_config.plan.variants import NoFit, choose_variant
+from trimtab_config.plan.variants import NoFit, choose_variant, device_class
 from trimtab_config.spec.kinds import Format, ModelSpec, NetworkConstraint, Tier, UpdateStrategyType
 from trimtab_kernel.desired import Alignment, Artifact, Cohort, Conditions
 from trimtab_kernel.identity import IdentityError, parse_name
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from trimtab_config.catalog import Catalog
+    from trimtab_config.plan.variants import Fit
     from trimtab_config.spec.kinds import (
         DeviceGroupSpec,
         Document,
@@ -59,6 +60,7 @@ class Planner:
         self._catalog = catalog
         self._digests = SourceDigests()
         self._versions: dict[int, tuple[Document, dict[str, ModelVersion]]] = {}
+        self._choices: dict[tuple[object, ...], tuple[ModelVersion, Choice | NoFit]] = {}
         self._holds = tuple(sorted(catalog.holds.values(), key=lambda hold: hold.metadata.name))
 
     def plan(self, group_name: str) -> tuple[GroupPlan, tuple[Problem, ...]]:
@@ -200,7 +202,7 @@ class Planner:
         released = self._table(model).get(version)
         if released is None:  # a reference problem of the catalog already
             return None
-        fit = choose_variant(released.variants, group, spec.tier, spec.resource_limits.memory)
+        fit = self._choice(released, group, spec)
         name = group.metadata.name
         if isinstance(fit, NoFit):
             problems.add(
@@ -214,18 +216,21 @@ class Planner:
                 )
             )
             return None
-        variant = fit.variant
-        artifact = Artifact(
-            version=version,
-            tier=variant.tier.value,
-            format=variant.format.value,
-            quantization=variant.quantization,
-            uri=variant.uri,
-            digest=variant.digest,
-            size=variant.size,
-        )
-        held = held_version(self._holds, model=model.metadata.name, version=version, digest=variant.digest, group=name)
-        return _Version(Choice(artifact, fit.why, variant.profile, released.evaluation), held)
+        digest = fit.artifact.digest
+        held = held_version(self._holds, model=model.metadata.name, version=version, digest=digest, group=name)
+        return _Version(fit, held)
+
+    def _choice(self, released: ModelVersion, group: Document, spec: EdgeAIDeploymentSpec) -> Choice | NoFit:
+        """The variant for the group's kind of device: one answer for all groups that are alike in what variants ask."""
+        memory = spec.resource_limits.memory
+        key = (id(released), spec.tier.value, memory.value.numerator, memory.value.denominator, *device_class(group))
+        known = self._choices.get(key)
+        if known is not None:
+            return known[1]
+        fit = choose_variant(released.variants, group, spec.tier, memory)
+        choice: Choice | NoFit = fit if isinstance(fit, NoFit) else _chosen(fit, released)
+        self._choices[key] = (released, choice)
+        return choice
 
     # ------------------------------------------------------------ OnDeviceModel
 
@@ -311,6 +316,20 @@ def held_problems(plans: Iterable[GroupPlan]) -> tuple[Problem, ...]:
             )
         )
     return problems.sorted()
+
+
+def _chosen(fit: Fit, released: ModelVersion) -> Choice:
+    variant = fit.variant
+    artifact = Artifact(
+        version=released.version,
+        tier=variant.tier.value,
+        format=variant.format.value,
+        quantization=variant.quantization,
+        uri=variant.uri,
+        digest=variant.digest,
+        size=variant.size,
+    )
+    return Choice(artifact, fit.why, variant.profile, released.evaluation)
 
 
 def _order(placement: Placement) -> tuple[str, str, str, str]:

@@ -26,6 +26,7 @@ class SourceDigests:
     def __init__(self) -> None:
         self._documents: dict[int, tuple[Document, bytes]] = {}
         self._versions: dict[int, tuple[ModelVersion, bytes]] = {}
+        self._models: dict[int, tuple[Document, bytes]] = {}
 
     def digest(
         self, deployment: Document, group: Document, model: Document | None, versions: Iterable[ModelVersion]
@@ -33,10 +34,8 @@ class SourceDigests:
         """``model`` is None for an OnDeviceModel, which needs no Model object."""
         parts = [b'"deployment":' + self._document(deployment), b'"group":' + self._document(group)]
         if model is not None:
-            alignment = canonical_json(plain(model.spec.alignment))
             listed = b",".join(self._version(version) for version in versions)
-            name = canonical_json(model.metadata.name)
-            parts.append(b'"model":{"alignment":' + alignment + b',"name":' + name + b',"versions":[' + listed + b"]}")
+            parts.append(b'"model":{' + self._model(model) + b',"versions":[' + listed + b"]}")
         return Digest.of(b"{" + b",".join(parts) + b"}")
 
     def _document(self, document: Document) -> bytes:
@@ -44,6 +43,14 @@ class SourceDigests:
         found = self._documents.get(id(document))
         if found is None:
             found = self._documents[id(document)] = (document, canonical_json(plain_document(document)))
+        return found[1]
+
+    def _model(self, model: Document) -> bytes:
+        found = self._models.get(id(model))
+        if found is None:
+            alignment = canonical_json(plain(model.spec.alignment))
+            begin = b'"alignment":' + alignment + b',"name":' + canonical_json(model.metadata.name)
+            found = self._models[id(model)] = (model, begin)
         return found[1]
 
     def _version(self, version: ModelVersion) -> bytes:

@@ -65,6 +65,23 @@ def misfits(variant: Variant, group: Document, memory_limit: Quantity) -> tuple[
     return tuple(found)
 
 
+def device_class(group: Document) -> tuple[object, ...]:
+    """Everything of a group that :func:`misfits` looks at: groups of equal class get the same variant for the same reasons."""
+    spec: DeviceGroupSpec = group.spec
+    hardware = spec.hardware
+    return (
+        hardware.arch.value,
+        hardware.os,
+        hardware.accelerator.value,
+        hardware.memory.value.numerator,
+        hardware.memory.value.denominator,
+        hardware.cpu.value.numerator,
+        hardware.cpu.value.denominator,
+        group.metadata.labels.get(REGION_LABEL, ""),
+        spec.power.source.value,
+    )
+
+
 def choose_variant(variants: Sequence[Variant], group: Document, tier: Tier, memory_limit: Quantity) -> Fit | NoFit:
     """The best variant that fits: of the asked tier, or the highest tier there is for ``auto``.
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from trimtab_config.catalog import Catalog
     from trimtab_config.cost.report import Row
     from trimtab_config.plan.placement import GroupPlan, Placement
-    from trimtab_config.spec.kinds import Document
+    from trimtab_config.render.evidence import Evidence
+    from trimtab_config.spec.kinds import AIAlignmentPolicySpec, Document, Evaluation
     from trimtab_kernel.canonical import Json
 
 COST_FILE = "cost.json"
@@ -88,6 +89,7 @@ class Compiler:
         self._planner = Planner(catalog)
         self._estimator = Estimator(catalog, price_book)
         self._plain: dict[int, tuple[Document, dict[str, Json]]] = {}
+        self._evidence: dict[tuple[int, int], tuple[AIAlignmentPolicySpec, Evaluation, Evidence | None]] = {}
 
     def compile(self, group_name: str) -> tuple[Bundle | None, tuple[Problem, ...]]:
         """As :func:`compile_group`."""
@@ -171,13 +173,20 @@ class Compiler:
             found = self._plain[id(document)] = (document, plain_document(document))
         return found[1]
 
+    def _evidence_of(self, policy: AIAlignmentPolicySpec, evaluation: Evaluation) -> Evidence | None:
+        key = (id(policy), id(evaluation))
+        found = self._evidence.get(key)
+        if found is None:
+            found = self._evidence[key] = (policy, evaluation, offline_evidence(policy, evaluation))
+        return found[2]
+
     def _alignment_annotations(self, placement: Placement) -> dict[str, str]:
         reference = placement.document.spec.ai_alignment_policy_ref
         policy = None if reference is None else self._catalog.alignment_policies.get(reference)
         if policy is None:
             return {}
         found = {vocabulary.ALIGNMENT_POLICY: policy.metadata.name}
-        evidence = offline_evidence(policy.spec, placement.target.evaluation)
+        evidence = self._evidence_of(policy.spec, placement.target.evaluation)
         if evidence is not None:
             found[vocabulary.ALIGNMENT_VERDICT] = evidence.verdict.value
             found[vocabulary.ALIGNMENT_EVIDENCE] = evidence.text
