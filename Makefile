@@ -8,7 +8,7 @@ TEST_ARGS ?= -n 2
 TIER_ARGS ?=
 EXTRAS := config plugins bot edge edge-grpc analytics demo
 
-.PHONY: help venv demo test check lab long bench format lock stubs clean
+.PHONY: help venv demo test check style lint types contracts lab long bench format lock stubs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
