@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command
-from trimtab_kernel.problems import Collector, ExitCode, InputError, Problem, quoted
+from trimtab_kernel.problems import Collector, ExitCode, InputError, OutsideError, Problem, quoted
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
     from trimtab_config.catalog import Catalog
+    from trimtab_config.emit.staging import Staging
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,40 +41,47 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             print(name)
         return ExitCode.DONE
     names = sorted(catalog.groups) if arguments.all else known_groups(catalog, arguments.group)
-    manifests = render_groups(catalog, names, arguments.price_book)
-    if arguments.why:
-        from trimtab_config.plan.planner import Planner
-        from trimtab_config.text.plans import plan_lines
-
-        planner = Planner(catalog)
-        for name in names:
-            print(*plan_lines(planner.plan(name)[0]), sep="\n", file=sys.stderr)
-    if arguments.output_dir is None:
-        for text in manifests.values():
-            sys.stdout.write(text)
-        return ExitCode.DONE
     from trimtab_config.emit.folder import write_groups
+    from trimtab_config.emit.staging import Staging
 
-    write_groups(arguments.output_dir, manifests)
+    with Staging() as staging:
+        stage_groups(catalog, names, staging, arguments.price_book)
+        if arguments.why:
+            _say_why(catalog, names)
+        if arguments.output_dir is not None:
+            write_groups(arguments.output_dir, staging.items())
+            return ExitCode.DONE
+        for _, content in staging.items():
+            sys.stdout.write(content.decode())
     return ExitCode.DONE
 
 
-def render_groups(catalog: Catalog, names: Iterable[str], price_book: str | None = None) -> dict[str, str]:
-    """The YAML stream of each group. Raises InputError with the problems of all of them."""
+def _say_why(catalog: Catalog, names: Iterable[str]) -> None:
+    from trimtab_config.plan.planner import Planner
+    from trimtab_config.text.plans import plan_lines
+
+    planner = Planner(catalog)
+    for name in names:
+        print(*plan_lines(planner.plan(name)[0]), sep="\n", file=sys.stderr)
+
+
+def stage_groups(catalog: Catalog, names: Iterable[str], staging: Staging, price_book: str | None = None) -> None:
+    """Stage the YAML stream of each group. Raises InputError with the problems of all of them, OutsideError (disk)."""
     from trimtab_config.emit.yaml_stream import yaml_stream
     from trimtab_config.render.bundle import Compiler
 
     compiler = Compiler(catalog, price_book)
     problems = Collector()
-    manifests: dict[str, str] = {}
-    for name in names:
-        bundle, found = compiler.compile(name)
-        problems.extend(found)
-        if bundle is not None:
-            manifests[name] = yaml_stream(bundle.objects)
+    try:
+        for name in names:
+            bundle, found = compiler.compile(name)
+            problems.extend(found)
+            if bundle is not None and not problems.problems:
+                staging.add(name, yaml_stream(bundle.objects))
+    except OSError as error:
+        raise OutsideError(f"cannot keep what is rendered: {error.strerror or error}") from error
     if problems.problems:
         raise InputError(*problems.problems)
-    return manifests
 
 
 def known_groups(catalog: Catalog, names: Iterable[str]) -> list[str]:

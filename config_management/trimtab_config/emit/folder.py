@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from trimtab_kernel.problems import OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
 MANIFESTS_FILE = "manifests.yaml"
 
 
-def write_groups(directory: Path, manifests: Mapping[str, str]) -> None:
-    """Write the text of each group below ``directory``, which is made where it is not there.
+def write_groups(directory: Path, manifests: Iterable[tuple[str, bytes]]) -> None:
+    """Write the bytes of each group below ``directory``, which is made where it is not there.
 
-    A reader sees the old file or the new one, never a half; a file that already holds the text is left alone. Raises
+    A reader sees the old file or the new one, never a half; a file that already holds them is left alone. Raises
     OutsideError where the folder cannot be written.
     """
     try:
-        for group, text in manifests.items():
-            _replace(directory / group / MANIFESTS_FILE, text.encode())
+        for group, content in manifests:
+            _replace(directory / group / MANIFESTS_FILE, content)
     except OSError as error:
         raise OutsideError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error
 

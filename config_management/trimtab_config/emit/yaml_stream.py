@@ -120,6 +120,7 @@ def _sequence(out: list[str], indent: str, value: Iterable[object]) -> None:
             _entry(out, indent, "-", item)
 
 
+@lru_cache(maxsize=4096)
 def _key(key: object) -> str:
     if type(key) is not str or not key or len(key) > _MAX_KEY:
         raise _NotSimpleError

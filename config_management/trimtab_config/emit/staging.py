@@ -1,0 +1,38 @@
+"""Rendered text kept aside until the last group is known to be sound: in memory while it is little, else in a file."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_IN_MEMORY = 32 * 2**20
+
+
+class Staging:
+    """Texts by name, in the order in which they were added. A context manager: what it keeps is gone after it."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
+        self._sizes: list[tuple[str, int]] = []
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, name: str, text: str) -> None:
+        """Keep ``text``. Raises OSError where the disk is full."""
+        self._sizes.append((name, self._file.write(text.encode())))
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Each name with its bytes, one at a time."""
+        self._file.seek(0)
+        for name, size in self._sizes:
+            yield name, self._file.read(size)
