@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,7 +41,7 @@ def test_health_and_metadata_say_what_the_protocol_says(server: Server) -> None:
     assert server.ask("GET", "/v2/health/ready").json == {"ready": True}
     about = server.ask("GET", "/v2").json
     assert about["name"] == "trimtab-edge"
-    assert about["extensions"] == ["binary_tensor_data", "model_repository"]
+    assert set(about["extensions"]) >= {"binary_tensor_data", "model_repository"}
     assert server.ask("GET", "/v2/models/adder").json == {
         "name": "adder",
         "versions": ["1.10.0"],
@@ -204,161 +203,29 @@ def test_json_is_taken_under_the_types_that_clients_send(server: Server, content
     assert server.ask("POST", "/v2/models/adder/infer", body, {"content-type": content_type}).status == 200
 
 
-# ---------------------------------------------------------------- what is wrong
-
-
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """A wrong request, its status, and what the error must name."""
-
-    status: int
-    says: tuple[str, ...]
-    path: str = "/v2/models/adder/infer"
-    body: bytes | None = None
-    method: str = "POST"
-    headers: Mapping[str, str] = field(default_factory=lambda: JSON)
-
-
-def wrong(says: tuple[str, ...], model: str = "adder", **changes: object) -> Bad:
-    """A request whose one input differs from a right one."""
-    body = json.dumps({"inputs": [{**ROW, **changes}]}).encode()
-    return Bad(400, says, f"/v2/models/{model}/infer", body)
-
-
-def raw(says: tuple[str, ...], body: bytes) -> Bad:
-    return Bad(400, says, body=body)
-
-
-def typed(datatype: str, data: object, *says: str) -> Bad:
-    tensor = {"name": "x", "shape": [1, 1], "datatype": datatype, "data": data}
-    body = json.dumps({"inputs": [tensor]}).encode()
-    return Bad(400, ('input "x"', *says), f"/v2/models/identity-{datatype.lower()}/infer", body)
-
+# ---------------------------------------------------------------- what is wrong (most of it: tests/cases/v2)
 
 GOOD_BODY = json.dumps({"inputs": [ROW]}).encode()
-BAD: Mapping[str, Bad] = {
-    "unknown model": Bad(404, ('"nothing"', "no such model"), "/v2/models/nothing/infer", GOOD_BODY),
-    "unknown version": Bad(404, ('"9.9.9"', '"1.10.0"'), "/v2/models/adder/versions/9.9.9/infer", GOOD_BODY),
-    "a version that is there but not active": Bad(
-        404, ('"1.9.0"', "not served"), "/v2/models/adder/versions/1.9.0/infer", GOOD_BODY
+BAD: Mapping[str, tuple[int, tuple[str, ...], bytes]] = {
+    "body too large": (413, ("body", "100000"), b" " * 100001),
+    "deep lists": (400, ("$.inputs[0]",), b'{"inputs": ' + b"[" * 40000 + b"]" * 40000 + b"}"),
+    "deep data": (400, ("deep",), b'{"inputs": [{"name": "x", "data": ' + b"[" * 40000 + b"]" * 40000 + b"}]}"),
+    "deep parameters": (
+        400, ("deep",), b'{"parameters": ' + b'{"a":' * 15000 + b"1" + b"}" * 15000 + b', "inputs": []}',
     ),
-    "unknown path": Bad(404, ("no such path",), "/v2/nothing", GOOD_BODY),
-    "root": Bad(404, ("no such path",), "/", None, "GET"),
-    "path climbs": Bad(404, ("no such",), "/v2/models/../../etc/infer", GOOD_BODY),
-    "path climbs in code": Bad(404, ("no such",), "/v2/models/%2e%2e%2fx/infer", GOOD_BODY),
-    "metadata of an unknown model": Bad(404, ('"nothing"',), "/v2/models/nothing", None, "GET"),
-    "readiness of an unknown model": Bad(404, ('"nothing"',), "/v2/models/nothing/ready", None, "GET"),
-    "readiness of an unknown version": Bad(404, ('"9.9.9"',), "/v2/models/adder/versions/9.9.9/ready", None, "GET"),
-    "infer by GET": Bad(405, ("GET", "POST"), method="GET"),
-    "infer by DELETE": Bad(405, ("DELETE", "POST"), method="DELETE"),
-    "metadata by POST": Bad(405, ("POST", "GET"), "/v2/models/adder", b"{}"),
-    "health by PUT": Bad(405, ("PUT", "GET"), "/v2/health/live", b"", "PUT"),
-    "body too large": Bad(413, ("body", "100000"), body=b" " * 100001),
-    "foreign media type": Bad(415, ('"text/xml"', "application/json"), body=b"<x/>", headers={"content-type": "text/xml"}),
-    "octets": Bad(
-        415, ("application/octet-stream",), body=b"\0", headers={"content-type": "application/octet-stream"}
-    ),
-    "compressed": Bad(
-        415, ('"gzip"',), body=gzip.compress(GOOD_BODY), headers={**JSON, "content-encoding": "gzip"}
-    ),
-    "empty body": raw(("request",), b""),
-    "no JSON": raw(("request", "malformed"), b"hello"),
-    "cut JSON": raw(("request",), GOOD_BODY[:-1]),
-    "more after the end": raw(("trailing",), GOOD_BODY + b"{}"),
-    "a list": raw(("expected `object`",), b"[]"),
-    "no inputs": raw(("inputs",), b"{}"),
-    "inputs is an object": raw(("$.inputs",), b'{"inputs": {}}'),
-    "empty inputs": raw(('input "x"', "missing", "FP32", "[-1,4]"), b'{"inputs": []}'),
-    "input without name": raw(("name",), b'{"inputs": [{"shape": [1], "datatype": "FP32", "data": [1]}]}'),
-    "input without shape": raw(("shape",), b'{"inputs": [{"name": "x", "datatype": "FP32", "data": [1]}]}'),
-    "input without datatype": raw(("datatype",), b'{"inputs": [{"name": "x", "shape": [1], "data": [1]}]}'),
-    "input without data": raw(("data",), b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32"}]}'),
-    "id is a number": raw(("$.id",), b'{"id": 7, "inputs": []}'),
-    "id too long": raw(("id", "1024"), b'{"id": "%s", "inputs": []}' % (b"i" * 1025)),
-    "parameters is a list": raw(("$.parameters",), b'{"parameters": [], "inputs": []}'),
-    "not UTF-8": raw(("utf-8",), b'{"id": "\xff", "inputs": []}'),
-    "UTF-16": raw(("request",), GOOD_BODY.decode().encode("utf-16")),
-    "a NUL": raw(("request",), b"\0" + GOOD_BODY),
-    "lone surrogate": raw(("request",), b'{"id": "\\ud800", "inputs": []}'),
-    "deep lists": raw(("$.inputs[0]",), b'{"inputs": ' + b"[" * 40000 + b"]" * 40000 + b"}"),
-    "deep data": raw(("deep",), b'{"inputs": [{"name": "x", "data": ' + b"[" * 40000 + b"]" * 40000 + b"}]}"),
-    "deep parameters": raw(("deep",), b'{"parameters": ' + b'{"a":' * 15000 + b"1" + b"}" * 15000 + b', "inputs": []}'),
-    "NaN": raw(("request", "malformed"), b'{"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [NaN, 1, 1, 1]}]}'),
-    "Infinity": raw(("request", "malformed"), b'{"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [Infinity, 1, 1, 1]}]}'),
-    "number beyond double": raw(('input "x"', "out of range"), b'{"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1e999, 1, 1, 1]}]}'),
-    "unknown input": wrong(('input "z"', '"x"'), name="z"),
-    "input given twice": raw(('input "x"', "twice"), json.dumps({"inputs": [ROW, ROW]}).encode()),
-    "one of two inputs missing": Bad(
-        400, ('input "b"', "missing", "[-1,2]"), "/v2/models/pair/infer",
-        json.dumps({"inputs": [{"name": "a", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}).encode(),
-    ),
-    "sizes of two inputs differ": Bad(
-        400, ('input "b"', "expected 1", '"a"'), "/v2/models/pair/infer",
-        json.dumps({"inputs": [
-            {"name": "a", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]},
-            {"name": "b", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]},
-        ]}).encode(),
-    ),
-    "unknown output": raw(('output "z"', '"score", "label"'), json.dumps({"inputs": [ROW], "outputs": [{"name": "z"}]}).encode()),
-    "output asked for twice": raw(("twice",), json.dumps({"inputs": [ROW], "outputs": [{"name": "score"}] * 2}).encode()),
-    "other datatype": wrong(('input "x"', "INT64", "FP32", "[-1,4]"), datatype="INT64"),
-    "unknown datatype": wrong(('input "x"', '"FP8"', "FP32"), datatype="FP8"),
-    "lower case datatype": wrong(('"fp32"',), datatype="fp32"),
-    "too few columns": wrong(('input "x"', "[1,3]", "[-1,4]", "FP32"), shape=[1, 3], data=[1, 2, 3]),
-    "too few dimensions": wrong(("[4]", "[-1,4]"), shape=[4]),
-    "too many dimensions": wrong(("[1,1,4]", "[-1,4]"), shape=[1, 1, 4]),
-    "no dimensions": wrong(("4 values", "expected 1"), shape=[]),
-    "17 dimensions": wrong(("17 dimensions",), shape=[1] * 17),
-    "shape and data differ": wrong(('input "x"', "4 values", "expected 8"), shape=[2, 4]),
-    "huge shape": wrong(('input "x"', "4 values", "1000000000000"), shape=[250000000000, 4]),
-    "shape beyond every integer": wrong(("4 values", "over 10^20"), shape=[10**30, 4]),
-    "negative size": wrong(('input "x"', "negative"), shape=[-1, 4]),
-    "two negative sizes": wrong(("negative",), shape=[-1, -4]),
-    "size is a float": wrong(("shape",), shape=[1.5, 4]),
-    "size is true": wrong(("shape",), shape=[True, 4]),
-    "size is text": wrong(("shape",), shape=["1", 4]),
-    "data is a number": wrong(('input "x"', "data"), data=1),
-    "data is text": wrong(('input "x"', "data"), data="AAAA"),
-    "data is null": wrong(('input "x"', "data"), data=None),
-    "data is an object": wrong(('input "x"', "data"), data={"0": 1}),
-    "data holds text": wrong(('input "x"', "float"), data=["1", 2, 3, 4]),
-    "data holds null": wrong(('input "x"', "float"), data=[None, 2, 3, 4]),
-    "data holds true": wrong(('input "x"', "float"), data=[True, 2, 3, 4]),
-    "data nested the other way": wrong(('input "x"', "[4, 1]", "[1, 4]"), data=[[1], [2], [3], [4]]),
-    "data nested in lists of different lengths": wrong(("different lengths",), shape=[2, 2], data=[[1, 2, 3], [4]]),
-    "data nested too deep": wrong(('input "x"',), data=[[[1, 2, 3, 4]]]),
-    "data nested for one dimension": wrong(("flat",), shape=[4], data=[[1, 2, 3, 4]]),
-    "number beyond FP32": wrong(("beyond FP32",), data=[1e39, 2, 3, 4]),
-    "number beyond FP16": typed("FP16", [65520], "beyond FP16"),
-    "number beyond UINT8": typed("UINT8", [256], "beyond UINT8"),
-    "negative UINT64": typed("UINT64", [-1], "beyond UINT64"),
-    "number beyond UINT64": typed("UINT64", [2**64], "beyond UINT64"),
-    "number beyond INT64": typed("INT64", [2**63], "beyond INT64"),
-    "number beyond INT8": typed("INT8", [-129], "beyond INT8"),
-    "fraction for INT32": typed("INT32", [1.5], "int"),
-    "whole float for INT32": Bad(
-        400, ('input "x"', "int"), "/v2/models/identity-int32/infer",
-        b'{"inputs": [{"name": "x", "shape": [1, 1], "datatype": "INT32", "data": [1.0]}]}',
-    ),
-    "true for INT32": typed("INT32", [True], "int"),
-    "1 for BOOL": typed("BOOL", [1], "bool"),
-    "number for BYTES": typed("BYTES", [1], "str"),
-    "index beyond the model's table": Bad(
-        400, ("refused the input",), "/v2/models/picker/infer",
-        json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [99]}]}).encode(),
-    ),
+    "compressed": (400, ("request",), gzip.compress(GOOD_BODY)),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-def test_a_wrong_request_gets_its_status_and_an_error_that_names_the_mistake(server: Server, bad: Bad) -> None:
-    reply = server.ask(bad.method, bad.path, bad.body, bad.headers)
-    assert reply.status == bad.status, reply.body
-    error = reply.json["error"]
+@pytest.mark.parametrize(("status", "says", "body"), BAD.values(), ids=BAD.keys())
+def test_a_body_too_unwieldy_for_the_table_gets_its_status_too(
+    server: Server, status: int, says: tuple[str, ...], body: bytes
+) -> None:
+    reply = server.ask("POST", "/v2/models/adder/infer", body, JSON)
+    assert reply.status == status, reply.body
     assert list(reply.json) == ["error"]
-    assert "\n" not in error
-    for part in bad.says:
-        assert part in error
+    for part in says:
+        assert part in reply.json["error"]
 
 
 def test_a_wrong_method_says_which_is_right(server: Server) -> None:
