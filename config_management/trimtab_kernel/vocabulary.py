@@ -97,9 +97,79 @@ DECISIONS = Metric(
     "Decisions by cohort of the declared sensitive attribute; outcome is positive or negative.",
     ("model", "version", "cohort", "outcome"),
 )
-MODEL_READY = Metric(
-    "trimtab_model_ready", MetricType.GAUGE, "1 for the version that answers requests now.", ("model", "version")
+INFERENCE_BYTES = Metric(
+    "trimtab_inference_bytes_total",
+    MetricType.COUNTER,
+    "Bytes of the bodies of requests (direction in) and of their responses (out).",
+    ("model", "version", "direction"),
 )
+INFERENCE_QUEUE = Metric(
+    "trimtab_inference_queue_seconds_total",
+    MetricType.COUNTER,
+    "Time that requests waited for a thread, of all models; the rest of their duration is work.",
+)
+INFERENCE_JOULES = Metric(
+    "trimtab_inference_joules_total",
+    MetricType.COUNTER,
+    "Energy shared out to inferences by CPU time; source is the meter, grade is measured or modelled. Absent without one.",
+    ("model", "version", "source", "grade"),
+)
+LABELLED_DECISIONS = Metric(
+    "trimtab_labelled_decisions_total",
+    MetricType.COUNTER,
+    "Decisions whose true label came, by cohort; outcome and label are positive or negative.",
+    ("model", "version", "cohort", "outcome", "label"),
+)
+SCORED_DECISIONS = Metric(
+    "trimtab_scored_decisions_total",
+    MetricType.COUNTER,
+    "Decisions with a score, the calibrated probability of the positive label.",
+    ("model", "version"),
+)
+EXPECTED_RIGHT_DECISIONS = Metric(
+    "trimtab_expected_right_decisions_total",
+    MetricType.COUNTER,
+    "How many of the scored decisions are expected to be right, by their scores: the share is the accuracy without labels.",
+    ("model", "version"),
+)
+MODEL_READY = Metric(
+    "trimtab_model_ready",
+    MetricType.GAUGE,
+    "1 for the version that answers requests now. Carries what is known of the model, to be joined to other series.",
+    (
+        "model", "version", "tier", "quantization",
+        "project", "app", "team", "business_unit", "feature", "environment",
+    ),
+)  # fmt: skip
+ENERGY = Metric(
+    "trimtab_energy_joules_total",
+    MetricType.COUNTER,
+    "Energy of the whole box by its meter; what inferences got is a part of it. Absent without one.",
+    ("source", "grade"),
+)
+BATTERY_USED = Metric(
+    "trimtab_battery_used_ratio_total",
+    MetricType.COUNTER,
+    "Energy of inferences as a part of the declared capacity of the battery (1 is a full one).",
+)
+MEMORY_BYTE_SECONDS = Metric(
+    "trimtab_memory_byte_seconds_total",
+    MetricType.COUNTER,
+    "Memory of the server times time: its increase over a window, divided by the window, is the mean in bytes.",
+)
+MEMORY_PEAK = Metric("trimtab_memory_peak_bytes", MetricType.GAUGE, "Most memory that the server had.")
+GPU_JOULES = Metric("trimtab_gpu_joules_total", MetricType.COUNTER, "Energy of a GPU by its own meter.", ("gpu",))
+GPU_SECONDS = Metric("trimtab_gpu_busy_seconds_total", MetricType.COUNTER, "Time that a GPU was busy.", ("gpu",))
+GPU_MEMORY = Metric("trimtab_gpu_memory_bytes", MetricType.GAUGE, "Memory of a GPU in use.", ("gpu",))
+DEVICE_INFO = Metric(
+    "trimtab_device_info",
+    MetricType.GAUGE,
+    "1; what the box is, and how its figures come about: source and grade (measured, modelled or absent) of each kind.",
+    (
+        "device_type", "os", "os_version", "architecture", "region", "energy_source", "energy_grade", "gpu_grade",
+        "memory_source", "battery_grade",
+    ),
+)  # fmt: skip
 UPDATE_BYTES = Metric(
     "trimtab_update_bytes_total", MetricType.COUNTER, "Bytes fetched to update models.", ("model", "version")
 )
@@ -135,7 +205,21 @@ METRICS: tuple[Metric, ...] = (
     INFERENCE_CPU,
     INFERENCE_CPU_SQUARED,
     DECISIONS,
+    INFERENCE_BYTES,
+    INFERENCE_QUEUE,
+    INFERENCE_JOULES,
+    LABELLED_DECISIONS,
+    SCORED_DECISIONS,
+    EXPECTED_RIGHT_DECISIONS,
     MODEL_READY,
+    ENERGY,
+    BATTERY_USED,
+    MEMORY_BYTE_SECONDS,
+    MEMORY_PEAK,
+    GPU_JOULES,
+    GPU_SECONDS,
+    GPU_MEMORY,
+    DEVICE_INFO,
     UPDATE_BYTES,
     UPDATES,
     AGENT_ACTIVE,
@@ -157,6 +241,8 @@ UPDATE_ROLLED_BACK = "rolled_back"
 UPDATE_RESULTS = (UPDATE_ACTIVATED, UPDATE_REFUSED, UPDATE_ROLLED_BACK)
 """Values of the label ``result``: the version stayed; its bytes were not to be trusted; it failed its probation."""
 
+DIRECTION_IN = "in"
+DIRECTION_OUT = "out"
 OUTCOME_POSITIVE = "positive"
 OUTCOME_NEGATIVE = "negative"
 DURATION_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5)

@@ -18,6 +18,7 @@ from trimtab_kernel.desired import (
 )
 from trimtab_kernel.identity import Digest, IdentityError
 from trimtab_kernel.problems import InputError, Problem, printable, quoted
+from trimtab_kernel.vocabulary import TAGS
 
 if TYPE_CHECKING:
     import yaml
@@ -40,6 +41,13 @@ class ModelDescription:
     tags: tuple[tuple[str, str], ...] = ()
     flags: tuple[tuple[str, bool], ...] = ()
     inference: InferenceRules | None = None
+
+    def labels(self) -> dict[str, str]:
+        """What series of the model are labelled with: its tags in the words of metrics, tier and quantization."""
+        tags = dict(self.tags)
+        words = {"businessUnit": "business_unit"}
+        found = {words.get(name, name): tags[name] for name in TAGS if name in tags}
+        return {**found, "tier": self.tier, "quantization": self.quantization}
 
     def to_bytes(self) -> bytes:
         """The content of ``model.yaml``."""

@@ -98,9 +98,9 @@ class Server:
 
 
 def samples_of(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every sample of an exposition, by name and labels."""
+    """Every sample of an exposition, by name and labels; a label without a value is none, as Prometheus has it."""
     return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
+        (sample.name, frozenset((name, value) for name, value in sample.labels.items() if value)): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }

@@ -96,8 +96,9 @@ def test_the_counts_of_both_versions_are_there_after_an_update(device: tuple[str
             sample(serve, "trimtab_decisions_total", model="adder", version=version, cohort="one", outcome="positive")
             == 1
         )
-    assert sample(serve, "trimtab_model_ready", model="adder", version="1.0.0") == 0
-    assert sample(serve, "trimtab_model_ready", model="adder", version="1.1.0") == 1
+    about = {"model": "adder", "tier": "standard", "quantization": "none"}
+    assert sample(serve, "trimtab_model_ready", version="1.0.0", **about) == 0
+    assert sample(serve, "trimtab_model_ready", version="1.1.0", **about) == 1
     assert sample(agent, "trimtab_agent_desired", model="adder", version="1.1.0") == 1
     assert sample(agent, "trimtab_updates_total", model="adder", result="activated") == 2
     assert sample(agent, "trimtab_updates_total", model="adder", result="rolled_back") == 0
@@ -115,7 +116,7 @@ def test_every_series_of_a_version_is_there_at_0_from_the_moment_it_is_loaded() 
     counts = InferenceCounts()
     counts.answers("m", "1.0.0", ("a", "b"), now=0)
     series = exposed(counts)
-    assert len(series) == 3 + 1 + 14 + 2 + 4 + 1
+    assert len(series) == 3 + 1 + 14 + 2 + 4 + 2 + 1 + 1
     assert {value for (name, _), value in series.items() if name != "trimtab_model_ready"} == {0}
     counts.models["m"].versions["1.0.0"].answered(0.0002, 0.0001)
     counts.models["m"].versions["1.0.0"].decided("a", 1, 3)

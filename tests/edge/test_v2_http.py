@@ -51,6 +51,7 @@ def test_health_and_metadata_say_what_the_protocol_says(server: Server) -> None:
             {"name": "score", "datatype": "FP32", "shape": [-1]},
             {"name": "label", "datatype": "INT64", "shape": [-1]},
         ],
+        "properties": {"execution_providers": "CPUExecutionProvider", "threads_per_request": "1"},
     }
     assert server.ask("GET", "/v2/models/adder/versions/1.10.0").json["versions"] == ["1.10.0"]
     assert server.readiness("adder").json["ready"] is True

@@ -28,13 +28,14 @@ MAX_FEATURES = 128
 """Features sketched per version; tensors beyond that are left out as a whole, and :attr:`FeatureSketches.left_out` names them."""
 MAX_ROWS = 256
 """Rows of one request that are sketched, evenly spread over it: a batch must not hold up the requests behind it."""
-_BUFFER = 64
+_WAITING = 64
+_SMALL = 4096
 
 
 class FeatureSketches:
     """Sketches of inputs and outputs, fed request by request. Not for several threads at once.
 
-    Rows are gathered in a small buffer and sketched together, since one call of the library costs as much as fifty values.
+    Small requests wait until there are some to be sketched together, since the work around a call costs more than a row.
     """
 
     def __init__(self, tensors: Sequence[Watched], k: int = K) -> None:
@@ -49,47 +50,59 @@ class FeatureSketches:
             chosen.append((tensor, slice(width, width + len(tensor.features))))
             width += len(tensor.features)
         self._tensors = tuple(chosen)
+        self.tensors = tuple(tensors)
         self.left_out = tuple(left_out)
+        self._width = width
         self._sketches = vector_of_kll_floats_sketches(k, width) if width else None
-        self._buffer = np.full((_BUFFER, width), np.nan, dtype=np.float32)
-        self._filled = 0
+        self._waiting: list[Mapping[str, NDArray[Any]]] = []
+        self._values = 0
 
     def observe(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """One request: its inputs and outputs by name. A tensor that is not there leaves its features as they are."""
-        if self._sketches is None:
+        """One request: its inputs and outputs by name. A tensor that is not there leaves its features as they are.
+
+        The arrays may be looked at later, so they must not change.
+        """
+        self._waiting.append(arrays)
+        for array in arrays.values():
+            self._values += array.size
+        if len(self._waiting) >= _WAITING or self._values > _SMALL:
+            self._sketch()
+
+    def _sketch(self) -> None:
+        waiting, self._waiting, self._values = self._waiting, [], 0
+        if self._sketches is None or not waiting:
             return
         parts = []
-        rows = 0
         for tensor, place in self._tensors:
-            array = arrays.get(tensor.tensor)
-            if array is None:
-                continue
-            if array.ndim and len(array) > MAX_ROWS:
-                array = array[:: -(-len(array) // MAX_ROWS)]
-            found = values(tensor, array)
-            if found is not None:
-                parts.append((place, found))
-                rows = max(rows, len(found))
-        if self._filled + rows > _BUFFER:
-            self._flush()
-        if rows > _BUFFER:
-            table = np.full((rows, self._buffer.shape[1]), np.nan, dtype=np.float32)
-            _fill(table, parts)
-            self._sketches.update(table)
-        elif rows:
-            _fill(self._buffer[self._filled : self._filled + rows], parts)
-            self._filled += rows
-
-    def _flush(self) -> None:
-        if self._filled and self._sketches is not None:
+            found = [
+                numbers
+                for together in _together([arrays[tensor.tensor] for arrays in waiting if tensor.tensor in arrays])
+                if (numbers := values(tensor, together)) is not None
+            ]
+            if found:
+                parts.append((place, np.concatenate(found)))
+        rows = max((len(found) for _, found in parts), default=0)
+        if rows:
             # A NaN is skipped by the library, so a feature that was absent counts nothing.
-            self._sketches.update(self._buffer[: self._filled])
-            self._buffer[: self._filled] = np.nan
-            self._filled = 0
+            table = np.full((rows, self._width), np.nan, dtype=np.float32)
+            for place, found in parts:  # type: ignore[assignment] # the inner name again
+                table[: len(found), place] = found
+            self._sketches.update(table)
+
+    def medians(self, tensor: str) -> list[float] | None:
+        """The median of each feature of a tensor; None where one of them saw fewer than 100 values."""
+        self._sketch()
+        for watched, place in self._tensors:
+            if watched.tensor == tensor and self._sketches is not None:
+                if min(self._sketches.get_n()[place].tolist()) < 100:
+                    return None
+                middles: list[float] = self._sketches.get_quantiles(0.5)[place, 0].tolist()
+                return middles
+        return None
 
     def snapshot(self) -> tuple[Sketch, ...]:
         """The sketches that saw a value, as they leave the device."""
-        self._flush()
+        self._sketch()
         if self._sketches is None:
             return ()
         counts, payloads = self._sketches.get_n().tolist(), self._sketches.serialize()
@@ -101,9 +114,14 @@ class FeatureSketches:
         )
 
 
-def _fill(table: NDArray[np.float32], parts: Sequence[tuple[slice, NDArray[np.float32]]]) -> None:
-    for place, found in parts:
-        table[: len(found), place] = found
+def _together(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The arrays, those of equal width as one, large ones in part."""
+    by_shape: dict[tuple[int, ...], list[NDArray[Any]]] = {}
+    for array in arrays:
+        if array.ndim:
+            sample = array if len(array) <= MAX_ROWS else array[:: -(-len(array) // MAX_ROWS)]
+            by_shape.setdefault(array.shape[1:], []).append(sample)
+    return [alike[0] if len(alike) == 1 else np.concatenate(alike) for alike in by_shape.values()]
 
 
 def merge_payloads(one: bytes, other: bytes) -> bytes:

@@ -105,6 +105,13 @@ class VersionAlignment:
         down, up = self._millionths
         return (up + int(self._bins[0].sum()) * MILLION - down) / MILLION
 
+    def scored_figures(self, shown: Mapping[Hashable, int] | None) -> tuple[int, float]:
+        """Decisions with a score, and how many of them are expected to be right; from noisy counts where they are given."""
+        if shown is None:
+            return self.scored_decisions, self.expected_right
+        down, up = (tuple(shown.get(("score", row, place), 0) for place in range(SCORE_BINS)) for row in (0, 1))
+        return sum(up) + sum(down), (_at_middles(up) + sum(down) * MILLION - _at_middles(down)) / MILLION
+
     @property
     def scores(self) -> ScoreHistogram | None:
         """The histogram; None where the model declares no score."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,4 +33,26 @@ def seconds(text: str) -> float:
         value = math.nan
     if not 0 <= value <= 86400:
         raise argparse.ArgumentTypeError(f"expected seconds from 0 to 86400, got {text!r}")
+    return value
+
+
+def watts(text: str) -> float:
+    """A power in watts, or an amount of watt hours; not negative."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1000000, got {text!r}")
+    return value
+
+
+def epsilon(text: str) -> Decimal:
+    """A parameter of differential privacy: a decimal number from 0.001 to 100."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("nan")
+    if not (value.is_finite() and Decimal("0.001") <= value <= 100 and len(text) <= 16):
+        raise argparse.ArgumentTypeError(f"expected a number from 0.001 to 100, got {text!r}")
     return value

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimtab_edge.cli.arguments import count, port, seconds
+from trimtab_edge.cli.arguments import count, epsilon, port, seconds, watts
 from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import ExitCode
 
 if TYPE_CHECKING:
     import argparse
+
+    from trimtab_edge.telemetry.resources import ResourceOptions
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +58,67 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--no-model-control", action="store_true",
         help="refuse to load and unload models by request (without it, those that no active.json orders)",
     )  # fmt: skip
+    _configure_resources(parser)
+    _configure_privacy(parser)
     parser.add_argument(
         "--drain",
         type=seconds,
         default=10.0,
         metavar="SECONDS",
         help="time for requests in flight after SIGTERM (default: 10)",
+    )
+
+
+def _configure_resources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cpu-watts", type=watts, metavar="W",
+        help="power that one busy CPU adds, for joules where the box has no meter (default: none are given then)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--idle-watts", type=watts, default=0.0, metavar="W",
+        help="power of the idle box, which inferences are not charged with (default: 0, so they carry their share)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--power-channel", default="", metavar="CHIP/LABEL",
+        help="the sensor's channel that measures the whole board, where it is not clear which one does",
+    )  # fmt: skip
+    parser.add_argument(
+        "--battery-watt-hours", type=watts, metavar="WH", help="capacity of the battery, for the share that inferences take"
+    )  # fmt: skip
+    parser.add_argument("--device-type", default="", metavar="TYPE", help="label device_type of trimtab_device_info")
+    parser.add_argument("--region", default="", metavar="REGION", help="label region of trimtab_device_info")
+    parser.add_argument(
+        "--sys", type=Path, default=Path("/sys"), metavar="DIR", help="where meters are read (default: /sys)"
+    )
+    parser.add_argument(
+        "--proc", type=Path, default=Path("/proc"), metavar="DIR", help="where CPU time is read (default: /proc)"
+    )
+
+
+def _configure_privacy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--privacy-epsilon", type=epsilon, metavar="E",
+        help="add discrete Laplace noise to counts about people before they leave; one row's share (default: no noise)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--privacy-period", type=seconds, default=3600.0, metavar="SECONDS",
+        help="with noise, counts move once in so long (default: 3600)",
+    )  # fmt: skip
+
+
+def _resources(arguments: argparse.Namespace) -> ResourceOptions:
+    from trimtab_edge.telemetry.energy.modelled import CpuModel
+    from trimtab_edge.telemetry.resources import ResourceOptions
+
+    return ResourceOptions(
+        sys=arguments.sys,
+        proc=arguments.proc,
+        pid=os.getpid(),
+        cpu_model=CpuModel(arguments.cpu_watts, arguments.idle_watts) if arguments.cpu_watts else None,
+        idle_watts=arguments.idle_watts,
+        power_channel=arguments.power_channel,
+        battery_watt_hours=arguments.battery_watt_hours or None,
+        info={"device_type": arguments.device_type, "region": arguments.region},
     )
 
 
@@ -78,6 +135,9 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         max_body=arguments.max_body_bytes,
         drain=arguments.drain,
         version=importlib.metadata.version("trimtab"),
+        resources=_resources(arguments),
+        epsilon=arguments.privacy_epsilon,
+        period=max(1.0, arguments.privacy_period),
         model_control=not arguments.no_model_control,
         grpc_port=arguments.grpc_port,
     )

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from trimtab_edge.alignment.labels import positives
+from trimtab_edge.alignment.pending import LabelConflictError, PendingDecisions, UnknownDecisionError
+from trimtab_edge.serving.explanation import explain
 from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.release import Release, by_outcome
 from trimtab_edge.serving.repository import Standing, State
 from trimtab_kernel import vocabulary
 from trimtab_kernel.problems import quoted
 
 if TYPE_CHECKING:
-    from trimtab_edge.serving.model import Answer, ServedModel
+    from trimtab_edge.serving.model import Answer, Prepared, ServedModel
+    from trimtab_edge.serving.oversight_codec import Explained, ExplainOptions
     from trimtab_edge.serving.repository import IndexEntry, ModelRepository, Slot
     from trimtab_edge.serving.tensors import InferRequest
-    from trimtab_edge.telemetry.inference import InferenceCounts
+    from trimtab_edge.telemetry.inference import InferenceCounts, VersionCounts
+    from trimtab_kernel.evidence import Evidence
 
 _REASONS = {
     Fault.OVERLOADED: vocabulary.FAILURE_OVERLOADED,
@@ -35,16 +44,20 @@ class DataPlane:
         threads: int,
         queue: int,
         model_control: bool = True,
+        release: Release | None = None,
     ) -> None:
         """``threads`` requests run at a time beside the event loop; ``queue`` more may wait for them.
 
-        Without ``model_control`` nobody may load or unload by request.
+        Without ``model_control`` nobody may load or unload by request. ``release`` adds noise to counts that leave.
         """
         self._repository = repository
         self._counts = counts
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="infer")
         self._room = threads + queue
         self._model_control = model_control
+        self._pending = PendingDecisions(secrets.token_bytes(16))
+        self._release = release
+        self._explaining = False
         self.draining = False
 
     def close(self) -> None:
@@ -93,7 +106,9 @@ class DataPlane:
             self._room -= 1
             try:
                 loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self._pool, served.run, request, prepared)
+                queued = time.perf_counter()
+                started, answer = await loop.run_in_executor(self._pool, _timed, served, request, prepared)
+                self._counts.queue_seconds += max(0.0, started - queued)
             finally:
                 self._room += 1
         served.pacing.observe(prepared.elements, answer.cpu_seconds)
@@ -117,13 +132,94 @@ class DataPlane:
         if not self._model_control:
             raise RequestError(Fault.FORBIDDEN, "load and unload by request are switched off here")
 
-    def answered(self, answer: Answer, duration: float) -> None:
-        """Count a request whose response is about to be sent, ``duration`` seconds after its last byte came in."""
+    async def explain(
+        self, model: str, version: str | None, request: InferRequest, options: ExplainOptions
+    ) -> Explained:
+        """What one answer rests on. One explanation is made at a time. Raises :class:`RequestError`."""
+        served = self.model(model, version)
+        if self._explaining:
+            raise RequestError(Fault.OVERLOADED, "an explanation is being made already; try again later")
+        self._explaining = True
+        try:
+            references = self._references(served, options)
+            work = functools.partial(explain, served, request, options, references)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._explaining = False
+
+    def _references(self, served: ServedModel, options: ExplainOptions) -> dict[str, list[float]]:
+        """What stands for an absent column: as asked for, else the median that this box saw, else 0."""
+        counts = self._version_counts(served.name, served.version)
+        # Medians are values of rows, which must not leave where counts get noise.
+        sketches = counts.alignment.sketches if counts and counts.alignment and counts.shown is None else None
+        found = dict(options.reference)
+        for tensor in served.oversight.tables:
+            if tensor not in found and sketches is not None and (medians := sketches.medians(tensor)) is not None:
+                found[tensor] = medians
+        return found
+
+    def label(self, model: str, version: str | None, request_id: str, label: object) -> tuple[str, int]:
+        """The label of an earlier request has come: its version, and how many of its rows were counted now.
+
+        Raises :class:`RequestError`: NOT_FOUND where the decision is not known any more, CONFLICT where it was labelled
+        otherwise, INVALID for what is no label.
+        """
+        slot = self._slot(model)
+        served = slot.current
+        alignment = served.description.alignment if served is not None else None
+        if alignment is None:
+            raise RequestError(
+                Fault.INVALID, f"model {quoted(model)} declares no outcome, so labels mean nothing to it"
+            )
+        try:
+            labels = positives(label, alignment.positive)
+            made_by, rows = self._pending.label(model, version, request_id, labels)
+        except UnknownDecisionError:
+            raise RequestError(
+                Fault.NOT_FOUND, f"id {quoted(request_id)}: no decision of this id is kept; it may have been pushed out"
+            ) from None
+        except LabelConflictError as error:
+            raise RequestError(Fault.CONFLICT, f"id {quoted(request_id)}: {error}") from None
+        except ValueError as error:
+            raise RequestError(Fault.INVALID, f"label: {error}") from None
+        counts = self._version_counts(model, made_by)
+        if counts is None or counts.alignment is None:
+            raise RequestError(Fault.NOT_FOUND, f"version {quoted(made_by)} was replaced, and its counts are gone")
+        for row, positive in rows:
+            counts.alignment.label(row, positive)
+        return made_by, len(rows)
+
+    def evidence(self, model: str, version: str | None) -> Evidence:
+        """What this box knows about the alignment of one version. Raises :class:`RequestError`."""
+        version = version or self.model(model, None).version
+        self._slot(model)
+        counts = self._version_counts(model, version)
+        if counts is None or counts.alignment is None:
+            raise RequestError(Fault.NOT_FOUND, f"model {quoted(model)}: version {quoted(version)} has no counts here")
+        if self._release is not None:
+            return self._release.evidence(model, version, counts)
+        return counts.alignment.evidence(model, version, by_outcome(counts.decisions))
+
+    def _version_counts(self, model: str, version: str) -> VersionCounts | None:
+        counts = self._counts.models.get(model)
+        return counts.versions.get(version) if counts else None
+
+    def answered(self, answer: Answer, duration: float, received: int = 0, sent: int = 0) -> None:
+        """Count a request whose response is about to be sent, ``duration`` seconds after its last byte came in.
+
+        ``received`` and ``sent`` are the bytes of both bodies.
+        """
         versions = self._counts.models[answer.response.model].versions
         counts = versions.get(answer.response.version)
         if counts is None:  # replaced so long ago that its series are gone
             return
         counts.answered(duration, answer.cpu_seconds)
+        counts.moved(received, sent)
+        if counts.alignment is not None:
+            name = (answer.response.model, answer.response.version, answer.response.id)
+            answer.model.oversight.observe(
+                counts.alignment, answer.feeds, answer.outputs, pending=self._pending, name=name
+            )
         for cohort, positive, total in answer.decisions:
             counts.decided(cohort, positive, total)
 
@@ -138,6 +234,10 @@ class DataPlane:
             known = ", ".join(quoted(name) for name in sorted(self._repository.slots)[:10]) or "no model"
             raise RequestError(Fault.NOT_FOUND, f"model {quoted(model)}: no such model; here: {known}")
         return slot
+
+
+def _timed(served: ServedModel, request: InferRequest, prepared: Prepared) -> tuple[float, Answer]:
+    return time.perf_counter(), served.run(request, prepared)
 
 
 def _other_version(model: str, version: str, slot: Slot) -> RequestError:

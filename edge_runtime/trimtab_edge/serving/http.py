@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from trimtab_edge.serving import json_codec
+from trimtab_edge.serving import json_codec, oversight_codec
 from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.repository import State
 from trimtab_edge.serving.session import PLATFORM
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("trimtab.serve")
 NAME = "trimtab-edge"
-EXTENSIONS = ("binary_tensor_data", "model_repository")
+EXTENSIONS = ("binary_tensor_data", "model_repository", "trimtab_labels", "trimtab_explain", "trimtab_alignment")
 BODY_SECONDS = 30.0
 """How long the rest of a body may take once its first part is there."""
 RETRY_AFTER = b"1"
@@ -41,6 +42,8 @@ _STATUS = {
     Fault.TOO_LARGE: 413,
     Fault.UNSUPPORTED_MEDIA: 415,
     Fault.INTERNAL: 500,
+    Fault.LIMITED: 429,
+    Fault.DEADLINE: 504,
     Fault.OVERLOADED: 503,
     Fault.UNAVAILABLE: 503,
 }
@@ -75,10 +78,15 @@ def _json(status: int, value: dict[str, Any] | list[Any], headers: tuple[tuple[b
     return status, json_codec.encode(value), _JSON, headers
 
 
+def _whole_seconds(seconds: float | None) -> bytes:
+    """A Retry-After (RFC 9110, 10.2.3) that is never too soon."""
+    return RETRY_AFTER if seconds is None else b"%d" % max(1, math.ceil(seconds))
+
+
 def _error(error: RequestError) -> Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    if error.fault in (Fault.OVERLOADED, Fault.UNAVAILABLE):
-        headers = ((b"retry-after", RETRY_AFTER),)
+    if error.fault in (Fault.OVERLOADED, Fault.LIMITED, Fault.UNAVAILABLE):
+        headers = ((b"retry-after", _whole_seconds(error.retry_after)),)
     elif error.fault in (Fault.TOO_LARGE, Fault.TIMED_OUT):
         headers = _CLOSE  # the rest of the body is not read
     return _json(_STATUS[error.fault], {"error": error.message}, headers)
@@ -108,6 +116,14 @@ class V2Application:
                     else:
                         await self._infer(scope, receive, send, model, parts[4] if len(parts) == 6 else None)
                         return
+                case ("v2", "models", model, "labels" | "explain") | (
+                    "v2", "models", model, "versions", _, "labels" | "explain",
+                ):  # fmt: skip
+                    if scope["method"] != "POST":
+                        reply = _not_allowed(scope, "POST")
+                    else:
+                        version = parts[4] if len(parts) == 6 else None
+                        reply = await self._oversight(parts[-1], model, version, await self._body(scope, receive))
                 case ("v2", "repository", "index") | ("v2", "repository", "models", _, "load" | "unload"):
                     if scope["method"] != "POST":
                         reply = _not_allowed(scope, "POST")
@@ -140,6 +156,18 @@ class V2Application:
                 await plane.unload(model)
         return _json(200, {})
 
+    async def _oversight(self, asked: str, model: str, version: str | None, received: _Received) -> Reply:
+        """Labels that come later, and explanations."""
+        if asked == "labels":
+            request_id, label = oversight_codec.decode_label(received.body)
+            made_by, counted = self._plane.label(model, version, request_id, label)
+            return _json(200, {"model_name": model, "model_version": made_by, "id": request_id, "counted": counted})
+        length = received.json_length
+        options = oversight_codec.decode_options(received.body if length is None else received.body[:length])
+        request, _ = json_codec.decode_request(received.body, length)
+        explained = await self._plane.explain(model, version, request, options)
+        return _json(200, oversight_codec.explained_json(explained))
+
     def _question(self, parts: tuple[str, ...]) -> Callable[[], Reply] | None:
         """What answers a path without a body."""
         plane = self._plane
@@ -158,6 +186,9 @@ class V2Application:
                 return lambda: self._ready(model, None)
             case ("v2", "models", model, "versions", version, "ready"):
                 return lambda: self._ready(model, version)
+            case ("v2", "models", model, "alignment") | ("v2", "models", model, "versions", _, "alignment"):
+                wanted = parts[4] if len(parts) == 6 else None
+                return lambda: (200, plane.evidence(model, wanted).to_bytes(), _JSON, ())
             case ("metrics",) if self._metrics is not None:
                 text, content_type = self._metrics()
                 return lambda: (200, text, content_type.encode(), ())
@@ -165,7 +196,8 @@ class V2Application:
 
     def _metadata(self, model: str, version: str | None) -> Reply:
         served = self._plane.model(model, version)
-        return _json(200, json_codec.model_metadata(model, served.version, PLATFORM, served.signature))
+        metadata = json_codec.model_metadata(model, served.version, PLATFORM, served.signature)
+        return _json(200, metadata | {"properties": served.properties})
 
     def _ready(self, model: str, version: str | None) -> Reply:
         standing = self._plane.standing(model, version)
@@ -199,7 +231,8 @@ class V2Application:
             self._plane.failed(model, Fault.INTERNAL)
             reply = _error(RequestError(Fault.INTERNAL, "internal error"))
         else:
-            self._plane.answered(answer, (time.perf_counter_ns() - arrived) / 1e9)
+            duration = (time.perf_counter_ns() - arrived) / 1e9
+            self._plane.answered(answer, duration, len(received.body), len(body.content))
             if body.json_length is None:
                 reply = (200, body.content, _JSON, ())
             else:

@@ -10,6 +10,7 @@ from trimtab_edge.serving.tensors import InferResponse, Tensor
 
 if TYPE_CHECKING:
     from trimtab_edge.serving.decisions import CohortCounter
+    from trimtab_edge.serving.oversight import Oversight
     from trimtab_edge.serving.session import OnnxSession
     from trimtab_edge.serving.tensors import Array, InferRequest, Signature
     from trimtab_edge.settings import ModelDescription
@@ -23,17 +24,23 @@ class Prepared:
     feeds: dict[str, Array]
     names: tuple[str, ...]
     sent: int
-    """The first so many of ``names`` were asked for; one more may be run to be counted."""
+    """The first so many of ``names`` were asked for; more may be run to be counted."""
     elements: int
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response, its CPU seconds, and its decisions as (cohort, positive, total)."""
+    """A response, its CPU seconds, its decisions as (cohort, positive, total), and what it was made of.
+
+    ``outputs`` holds every output that was run, also those that nobody asked for.
+    """
 
     response: InferResponse
     cpu_seconds: float
     decisions: list[tuple[str, int, int]]
+    model: ServedModel
+    feeds: dict[str, Array]
+    outputs: dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -46,12 +53,21 @@ class ServedModel:
     session: OnnxSession
     description: ModelDescription
     counter: CohortCounter | None
+    oversight: Oversight
     pacing: Pacing = field(default_factory=Pacing)
 
     @property
     def signature(self) -> Signature:
         """Inputs and outputs."""
         return self.session.signature
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What V2 metadata says of how it runs."""
+        return {
+            "execution_providers": ",".join(self.session.providers),
+            "threads_per_request": str(self.session.threads),
+        }
 
     def prepare(self, request: InferRequest) -> Prepared:
         """Hold the request against the signature. Raises :class:`RequestError`."""
@@ -60,6 +76,8 @@ class ServedModel:
         sent = len(names)
         if self.counter is not None and self.counter.output not in names:
             names = (*names, self.counter.output)
+        if self.oversight.score is not None and self.oversight.score not in names:
+            names = (*names, self.oversight.score)
         return Prepared(feeds, names, sent, sum(array.size for array in feeds.values()))
 
     def run(self, request: InferRequest, prepared: Prepared) -> Answer:
@@ -72,4 +90,5 @@ class ServedModel:
             Tensor(name, self.signature.output(name).datatype, array)  # type: ignore[union-attr] # names come from it
             for name, array in zip(prepared.names[: prepared.sent], arrays, strict=False)
         )
-        return Answer(InferResponse(self.name, self.version, request.id, outputs), cpu, decisions)
+        response = InferResponse(self.name, self.version, request.id, outputs)
+        return Answer(response, cpu, decisions, self, prepared.feeds, dict(zip(prepared.names, arrays, strict=True)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trimtab_edge.alignment.features import watched
+from trimtab_edge.alignment.features import Modality, watched
 from trimtab_edge.alignment.pending import NO_SCORE, Row
 from trimtab_edge.alignment.sketches import FeatureSketches
 from trimtab_edge.alignment.version import VersionAlignment, score_column
@@ -37,6 +37,11 @@ class Oversight:
         # BF16 arrays hold bits, not numbers.
         tensors = [spec for spec in (*signature.inputs, *signature.outputs) if spec.datatype != "BF16"]
         self._tensors = tuple(watched(spec) for spec in tensors)
+        inputs = {spec.name for spec in signature.inputs}
+        self.tables = tuple(
+            tensor.tensor for tensor in self._tensors if tensor.modality is Modality.TABULAR and tensor.tensor in inputs
+        )
+        """The inputs that are tables."""
 
     def counts(self, before: VersionAlignment | None) -> VersionAlignment:
         """What to count into: what was there before, where it fits still."""

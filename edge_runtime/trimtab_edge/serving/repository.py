@@ -22,11 +22,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
 from trimtab_edge import layout
+from trimtab_edge.serving.calibration import CACHE_FILE
 from trimtab_edge.serving.decisions import CohortCounter
+from trimtab_edge.serving.engine import EngineOptions, load_engine
 from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.model import ServedModel
+from trimtab_edge.serving.oversight import Oversight
 from trimtab_edge.serving.pacing import Pacing
-from trimtab_edge.serving.session import OnnxSession
 from trimtab_edge.serving.storage import Sighting, look, models, read_description_beside, read_files, versions
 from trimtab_kernel.identity import IdentityError, Version
 from trimtab_kernel.problems import InputError, printable, quoted
@@ -97,10 +99,13 @@ _INDEX_STATES = {
 class ModelRepository:
     """All slots, by model name. Made and used on one event loop."""
 
-    def __init__(self, directory: Path, counts: InferenceCounts, *, poll: float = POLL) -> None:
+    def __init__(
+        self, directory: Path, counts: InferenceCounts, *, poll: float = POLL, engine: EngineOptions | None = None
+    ) -> None:
         self._directory = directory
         self._counts = counts
         self._poll = poll
+        self._engine = engine or EngineOptions()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._unreadable = ""
         # Looking, loading and unloading are done by one at a time.
@@ -238,14 +243,18 @@ class ModelRepository:
         else:
             cohorts = loaded.counter.cohorts if loaded.counter else ()
             slot.counts = self._counts.answers(model, loaded.version, cohorts, time.monotonic())
+            slot.counts.alignment = loaded.oversight.counts(slot.counts.alignment)
+            slot.counts.info = loaded.description.labels()
             slot.current = loaded
             slot.standing = Standing(loaded.version, str(loaded.digest), State.READY)
             _log.info(
-                "%s %s answers (%s, %.0f ms to load)",
+                "%s %s answers (%s, %.0f ms to load, %s, %d thread(s) per request)",
                 model,
                 loaded.version,
                 loaded.digest,
                 (time.monotonic() - started) * 1e3,
+                ", ".join(loaded.session.providers),
+                loaded.session.threads,
             )
             if loaded.session.left_out:
                 _log.warning(
@@ -272,13 +281,14 @@ class ModelRepository:
         else:
             files = read_files(self._directory, sighting)
             description, digest = files.description, files.digest
-            session = OnnxSession(files.content, place)
-            pacing = Pacing()
-            warm = session.warm_up()
-            if warm is not None:
-                pacing.observe(warm.elements, warm.cpu_seconds)
+            cache = self._directory / sighting.directory / CACHE_FILE
+            engine = load_engine(files.content, digest, place, cache, self._engine)
+            session, pacing = engine.session, Pacing()
+            if engine.warm_up is not None:
+                pacing.observe(engine.warm_up.elements, engine.warm_up.seconds)
         counter = CohortCounter(description.alignment, session.signature, place) if description.alignment else None
-        return ServedModel(model, sighting.version, digest, session, description, counter, pacing)
+        oversight = Oversight(description.alignment, session.signature, counter, place)
+        return ServedModel(model, sighting.version, digest, session, description, counter, oversight, pacing)
 
 
 def _newest_first(names: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import signal
 import socket
 import sys
@@ -16,16 +17,28 @@ import uvicorn
 from trimtab_edge.serving.connection import BoundedConnection
 from trimtab_edge.serving.dataplane import DataPlane
 from trimtab_edge.serving.http import EXTENSIONS, NAME, MetricsApplication, V2Application
+from trimtab_edge.serving.release import Release
 from trimtab_edge.serving.repository import ModelRepository
-from trimtab_edge.telemetry.exposition import CONTENT_TYPE, InferenceCollector, metrics_text, registry_of
+from trimtab_edge.serving.upkeep import release_counts, system_facts, watch_resources
+from trimtab_edge.telemetry.exposition import (
+    CONTENT_TYPE,
+    AlignmentCollector,
+    InferenceCollector,
+    ResourceCollector,
+    metrics_text,
+    registry_of,
+)
 from trimtab_edge.telemetry.inference import InferenceCounts
+from trimtab_edge.telemetry.resources import Resources
 from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from decimal import Decimal
     from pathlib import Path
 
     from trimtab_edge.serving.grpc.endpoint import GrpcEndpoint
+    from trimtab_edge.telemetry.resources import ResourceOptions
 
 _log = logging.getLogger("trimtab.serve")
 KEEP_ALIVE_SECONDS = 75
@@ -47,6 +60,12 @@ class ServeOptions:
     version: str
     model_control: bool = True
     grpc_port: int | None = None
+    resources: ResourceOptions | None = None
+    """None: no meter is read."""
+    epsilon: Decimal | None = None
+    """Privacy parameter of the noise on counts that leave; None: they leave as they are."""
+    period: float = 3600.0
+    """Seconds after which noisy counts move."""
 
 
 class _Server(uvicorn.Server):
@@ -155,15 +174,23 @@ def _grpc_endpoint(options: ServeOptions, plane: DataPlane) -> GrpcEndpoint | No
 
 
 async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
-    counts = InferenceCounts()
-    registry = registry_of(InferenceCollector(counts))
+    counts = InferenceCounts(private=options.epsilon is not None)
+    resources = Resources(options.resources) if options.resources is not None else None
+    own = [] if resources is None else [ResourceCollector(counts, resources, system_facts())]
+    registry = registry_of(InferenceCollector(counts), AlignmentCollector(counts), *own)
+    release = Release(options.epsilon, secrets.randbelow) if options.epsilon is not None else None
 
     def metrics() -> tuple[bytes, str]:
         return metrics_text(registry), CONTENT_TYPE
 
     repository = ModelRepository(options.directory, counts)
     plane = DataPlane(
-        repository, counts, threads=options.threads, queue=options.queue, model_control=options.model_control
+        repository,
+        counts,
+        threads=options.threads,
+        queue=options.queue,
+        model_control=options.model_control,
+        release=release,
     )
     own_port = options.metrics_port is None
     application = V2Application(
@@ -183,6 +210,10 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
         for server, (_, listener, _) in zip(servers, listeners, strict=True)
     ]
     chores = [asyncio.create_task(repository.watch()), asyncio.create_task(_sweep(servers))]
+    if resources is not None:
+        chores.append(asyncio.create_task(watch_resources(resources, counts)))
+    if release is not None:
+        chores.append(asyncio.create_task(release_counts(release, counts, options.period)))
     stopping = asyncio.create_task(stop.wait())
     try:
         for server, (word, listener, _) in zip(servers, listeners, strict=True):

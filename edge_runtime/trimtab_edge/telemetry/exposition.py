@@ -9,14 +9,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest, start_http_server
 from prometheus_client.registry import Collector
 
+from trimtab_edge.telemetry.energy.meter import Grade
 from trimtab_kernel import vocabulary as v
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
-    from trimtab_edge.telemetry.inference import InferenceCounts
+    from trimtab_edge.telemetry.inference import InferenceCounts, VersionCounts
+    from trimtab_edge.telemetry.resources import Resources
     from trimtab_edge.telemetry.updates import UpdateCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -44,6 +46,7 @@ class InferenceCollector(Collector):
             _counter(v.INFERENCE_CPU_SQUARED),
         )
         failures, decisions, ready = _counter(v.INFERENCE_FAILURES), _counter(v.DECISIONS), _gauge(v.MODEL_READY)
+        moved, queued = _counter(v.INFERENCE_BYTES), _counter(v.INFERENCE_QUEUE)
         duration = HistogramMetricFamily(
             v.INFERENCE_DURATION.name, v.INFERENCE_DURATION.help, labels=v.INFERENCE_DURATION.labels
         )
@@ -55,11 +58,105 @@ class InferenceCollector(Collector):
                 requests.add_metric(labels, counted.requests)
                 cpu.add_metric(labels, counted.cpu_seconds)
                 squared.add_metric(labels, counted.cpu_squared)
-                ready.add_metric(labels, 1 if version == counts.ready else 0)
-                duration.add_metric(labels, _cumulative(counted.buckets), counted.duration_seconds)
+                info = tuple(counted.info.get(name, "") for name in v.MODEL_READY.labels[2:])
+                ready.add_metric((*labels, *info), 1 if version == counts.ready else 0)
                 for (cohort, outcome), count in counted.decisions.items():
-                    decisions.add_metric((model, version, cohort, outcome), count)
-        yield from (requests, failures, duration, cpu, squared, decisions, ready)
+                    shown = _shown(counted, ("decision", cohort, outcome == v.OUTCOME_POSITIVE), count)
+                    decisions.add_metric((*labels, cohort, outcome), shown)
+                if counted.retired_at is None:
+                    duration.add_metric(labels, _cumulative(counted.buckets), counted.duration_seconds)
+                    moved.add_metric((*labels, v.DIRECTION_IN), counted.bytes_in)
+                    moved.add_metric((*labels, v.DIRECTION_OUT), counted.bytes_out)
+        queued.add_metric((), self._counts.queue_seconds)
+        yield from (requests, failures, duration, cpu, squared, decisions, moved, queued, ready)
+
+
+def _shown(counted: VersionCounts, name: Hashable, exact: int) -> int:
+    return exact if counted.shown is None else counted.shown.get(name, 0)
+
+
+class AlignmentCollector(Collector):
+    """What comes with labels and scores."""
+
+    def __init__(self, counts: InferenceCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, also one without series."""
+        labelled = _counter(v.LABELLED_DECISIONS)
+        scored, right = _counter(v.SCORED_DECISIONS), _counter(v.EXPECTED_RIGHT_DECISIONS)
+        word = {True: v.OUTCOME_POSITIVE, False: v.OUTCOME_NEGATIVE}
+        for model, counts in sorted(self._counts.models.items()):
+            for version, counted in sorted(counts.versions.items()):
+                alignment = counted.alignment
+                if alignment is None or counted.retired_at is not None:
+                    continue
+                for (cohort, outcome, label), count in alignment.labelled.items():
+                    shown = _shown(counted, ("labelled", cohort, outcome, label), count)
+                    labelled.add_metric((model, version, cohort, word[outcome], word[label]), shown)
+                if alignment.scored:
+                    n, expected = alignment.scored_figures(counted.shown)
+                    scored.add_metric((model, version), n)
+                    right.add_metric((model, version), expected)
+        yield from (labelled, scored, right)
+
+
+class ResourceCollector(Collector):
+    """What the box spends. A figure that nothing told is not there; the info series says so."""
+
+    def __init__(self, counts: InferenceCounts, resources: Resources, system: Mapping[str, str]) -> None:
+        """``system`` holds ``os``, ``os_version`` and ``architecture``."""
+        self._counts = counts
+        self._resources = resources
+        self._system = dict(system)
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, also one without series."""
+        resources = self._resources
+        joules, total, battery = _counter(v.INFERENCE_JOULES), _counter(v.ENERGY), _counter(v.BATTERY_USED)
+        spent, peak = _counter(v.MEMORY_BYTE_SECONDS), _gauge(v.MEMORY_PEAK)
+        source = resources.energy
+        if source.grade is not Grade.ABSENT:
+            total.add_metric((source.name, source.grade.value), resources.account.total / 1e6)
+            for model, counts in sorted(self._counts.models.items()):
+                for version, counted in sorted(counts.versions.items()):
+                    if counted.retired_at is None:
+                        part = resources.account.parts.get((model, version), 0)
+                        joules.add_metric((model, version, source.name, source.grade.value), part / 1e6)
+        if (used := resources.battery_used) is not None:
+            battery.add_metric((), used)
+        if (memory := resources.memory) is not None:
+            spent.add_metric((), memory.byte_seconds)
+            peak.add_metric((), memory.peak_bytes)
+        yield from (joules, total, battery, spent, peak, *self._gpus(), self._info())
+
+    def _gpus(self) -> Iterator[Metric]:
+        joules, busy, memory = _counter(v.GPU_JOULES), _counter(v.GPU_SECONDS), _gauge(v.GPU_MEMORY)
+        for place, figures in enumerate(self._resources.gpus):
+            labels = (f"{place} {figures.name}",)
+            for family, figure in (
+                (joules, figures.joules),
+                (busy, figures.busy_seconds),
+                (memory, figures.memory_bytes),
+            ):
+                if figure is not None:
+                    family.add_metric(labels, figure)
+        yield from (joules, busy, memory)
+
+    def _info(self) -> Metric:
+        resources = self._resources
+        values = {
+            **self._system,
+            **resources.options.info,
+            "energy_source": resources.energy.name,
+            "energy_grade": resources.energy.grade.value,
+            "gpu_grade": resources.gpu_grade.value,
+            "memory_source": resources.memory_source.name,
+            "battery_grade": resources.battery_grade.value,
+        }
+        info = _gauge(v.DEVICE_INFO)
+        info.add_metric(tuple(values.get(name, "") for name in v.DEVICE_INFO.labels), 1)
+        return info
 
 
 def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
@@ -99,10 +196,11 @@ class UpdateCollector(Collector):
         yield from (fetched, ended, active, desired, quarantined, synced, valid)
 
 
-def registry_of(collector: Collector) -> CollectorRegistry:
+def registry_of(*collectors: Collector) -> CollectorRegistry:
     """A registry of its own: nothing global, so two servers in one process do not meet."""
     registry = CollectorRegistry()
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     return registry
 
 
