@@ -6,6 +6,7 @@ PYTHON := .venv/bin/python
 DEMO_ARGS ?=
 TEST_ARGS ?= -n 2
 TIER_ARGS ?=
+BENCH ?=
 EXTRAS := config plugins bot edge edge-grpc analytics demo
 
 .PHONY: help venv demo test check style lint types contracts lab long bench format lock stubs clean
@@ -42,8 +43,8 @@ lab: venv ## run the tests against real Go tools and whole parts of a cluster
 long: venv ## run soaks, kill matrices and big fuzzing
 	@$(PYTHON) tools/tier.py long $(TIER_ARGS)
 
-bench: venv ## measure what bench/ measures
-	@if [ -e bench/__main__.py ]; then $(PYTHON) bench; else echo "bench: nothing is measured yet"; fi
+bench: venv ## list what bench/ measures; BENCH=render measures it
+	@$(PYTHON) bench $(BENCH)
 
 format: venv ## format the code and mend what the linter can mend
 	$(PYTHON) -m ruff format .
@@ -57,5 +58,5 @@ stubs: venv ## write what protoc makes of the .proto files
 	@sh tools/stubs
 
 clean: ## remove .venv and every cache
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .peers build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
