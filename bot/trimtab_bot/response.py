@@ -386,9 +386,13 @@ class Response:
             self._put(incident, f"no longer converged: {progress.text()}", at, event="relapsed")
         if incident.phase is IncidentPhase.CONVERGED:
             verdict, reason = _verdict_of_good(incident, look)
-            if verdict is Verdict.FINE:
+            # What was counted before the fleet was back says nothing of how it does now: a whole window comes after.
+            age = at - (incident.converged_at or at)
+            if verdict is Verdict.FINE and age >= self._configuration.window.value:
                 self._close_recovered(incident, progress.text(), at)
                 return
+            if verdict is Verdict.FINE:
+                reason = f"the fleet has been back for {age:.0f} s of a window of {self._configuration.window.text}"
             waiting = f"the fleet is back, but the figure of {incident.good_version} is {verdict.value}: {reason}"
         else:
             waiting = f"the fleet is not back: {progress.text()}"
