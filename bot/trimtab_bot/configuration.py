@@ -116,9 +116,12 @@ class AlarmsFile:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryFile:
-    """How long after a merge the bot waits for fleet and figure before it calls for help."""
+    """How long after a merge the bot waits for fleet and figure before it calls for help.
 
-    limit: DurationField = datetime.timedelta(minutes=30)
+    The figure needs a whole window after the fleet is back; the default is 30 minutes, and at least three windows.
+    """
+
+    limit: DurationField | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,9 +295,13 @@ class _Judge:
         freshness = max(15.0, 3 * tick) if file.freshness is None else file.freshness.total_seconds()
         if freshness <= 0:
             self.refuse("freshness", f"{freshness:g} s", "a positive duration")
-        for place, span in (("approval.expiry", file.approval.expiry), ("recovery.limit", file.recovery.limit)):
-            if span.total_seconds() <= 0:
-                self.refuse(place, f"{span.total_seconds():g} s", "a positive duration")
+        expiry = file.approval.expiry.total_seconds()
+        if expiry <= 0:
+            self.refuse("approval.expiry", f"{expiry:g} s", "a positive duration")
+        window = float(file.window.value)
+        limit = max(1800.0, 3 * window) if file.recovery.limit is None else file.recovery.limit.total_seconds()
+        if limit <= window:
+            self.refuse("recovery.limit", f"{limit:g} s", f"more than the window of {file.window.text}")
         metrics = self.metrics(file.metrics, folder)
         identity = self.identity(file.identity)
         people = self.people(file, identity)
@@ -313,11 +320,11 @@ class _Judge:
             inbox_host=file.inbox.host,
             inbox_port=file.inbox.port,
             inbox_public_hosts=file.inbox.public_hosts,
-            approval=ApprovalPolicy(file.approval.quorum, file.approval.expiry.total_seconds()),
+            approval=ApprovalPolicy(file.approval.quorum, expiry),
             identity=identity,
             people=people,
             alarms=alarms,
-            recovery_limit=file.recovery.limit.total_seconds(),
+            recovery_limit=limit,
             search_commits=file.changes.search_commits,
             rollback=RollbackOptions(file.remedies.rollback.hold_days, file.remedies.rollback.hold_owner or ""),
         )

@@ -97,6 +97,7 @@ def test_a_token_may_be_written_with_its_algorithm() -> None:
         ({"approval": {"quorum": 0}}, [("F104", "approval.quorum")]),
         ({"approval": {"quorum": 9}}, [("B108", "approval.quorum")]),
         ({"approval": {"expiry": "0s"}}, [("B103", "approval.expiry")]),
+        ({"window": "1h", "recovery": {"limit": "30m"}}, [("B103", "recovery.limit")]),
         ({"alarms": {"falseAlarms": 0.6}}, [("B103", "alarms")]),
         ({"people": []}, [("F116", "people")]),
         ({"people": [{**PEOPLE[0], "git": ["no address"]}]}, [("F104", "people[0].git[0]")]),
@@ -118,6 +119,12 @@ def test_the_bot_is_no_approver_under_any_name() -> None:
     """A person who lists the bot's Git identity does not help to reach the quorum."""
     robot = PEOPLE[-1]
     assert problems(people=[PEOPLE[0], robot], approval={"quorum": 2}) == [("B108", "approval.quorum")]
+
+
+def test_help_is_called_after_three_windows_at_least() -> None:
+    assert read(window="5m").recovery_limit == 1800
+    assert read(window="1h").recovery_limit == 3 * 3600
+    assert read(window="1h", recovery={"limit": "2h"}).recovery_limit == 2 * 3600
 
 
 def test_several_mistakes_are_told_at_once_with_their_lines() -> None:

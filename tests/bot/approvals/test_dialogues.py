@@ -121,6 +121,10 @@ DIALOGUES: dict[str, tuple[Ballot, list[Turn]]] = {
         ballot(proposer="somebody else"),
         [Turn(approve("bot"), P.PENDING, ("B404",)), Turn(deny("bot"), P.PENDING, ("B404",))],
     ),
+    "whoever made the proposal is refused, bot or not": (
+        ballot(proposer="ada"),
+        [Turn(approve("ada"), P.PENDING, ("B404",)), Turn(approve("cy"), P.APPROVED, ("accepted",))],
+    ),
     "a stranger and a viewer are refused": (
         ballot(),
         [Turn(approve("eve"), P.PENDING, ("B402",)), Turn(approve("vi"), P.PENDING, ("B403",))],
