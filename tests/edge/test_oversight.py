@@ -206,6 +206,11 @@ def test_only_one_row_of_a_valid_request_is_explained(server: Server) -> None:
     assert server.ask("GET", "/v2/models/judge/explain").status == 405
 
 
+def test_the_series_of_a_model_tell_whose_it_is(server: Server) -> None:
+    about = {"team": "care", "business_unit": "health", "tier": "lite", "quantization": "int8"}
+    assert sample(server.samples(), "trimtab_model_ready", model="judge", version="1.0.0", **about) == 1
+
+
 def test_bytes_count_both_ways(server: Server) -> None:
     body = json.dumps({"inputs": [rows([1, 2, 3, 4])]}).encode()
     names = [

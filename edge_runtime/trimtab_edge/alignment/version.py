@@ -27,15 +27,17 @@ ROW_CELLS = 4
 """Counters that one row may touch, once per cohort it is in: its decision and its label; and two bins of the scores."""
 
 
-def score_column(scores: NDArray[Any], rows: int, column: int | None) -> NDArray[np.float64] | None:
+def score_column(scores: NDArray[Any], rows: int, column: int | None) -> NDArray[np.floating[Any]] | None:
     """One score per row: the tensor itself where it has one value per row, else its ``column``. None where neither fits."""
     if rows == 0 or scores.size == 0 or scores.size % rows or scores.dtype.kind != "f":
         return None
+    if scores.size == rows and column is None:
+        return scores.reshape(-1)
     table = scores.reshape(rows, -1)
     place = 0 if table.shape[1] == 1 and column is None else column
     if place is None or place >= table.shape[1]:
         return None
-    found: NDArray[np.float64] = table[:, place].astype(np.float64)
+    found: NDArray[np.floating[Any]] = table[:, place]
     return found
 
 
@@ -56,10 +58,11 @@ class VersionAlignment:
         self._millionths = [0, 0]
         self._label_bins = np.zeros((2, SCORE_BINS), dtype=np.int64)
 
-    def decided(self, positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> list[int]:
+    def decided(self, positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> list[int]:
         """Count the scores of one request's decisions; the bin of each (:data:`NO_SCORE` for one that is no probability)."""
         if scores.size == 1:
             return [self._decided_one(bool(positive[0]), float(scores[0]))]
+        scores = scores.astype(np.float64)
         valid = (scores >= 0) & (scores <= 1)  # false for NaN
         self.unscored += int(scores.size - np.count_nonzero(valid))
         safe = np.where(valid, scores, 0.0)

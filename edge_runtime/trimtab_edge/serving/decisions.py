@@ -113,6 +113,9 @@ class CohortCounter:
         column = self._attribute(feeds[self._input])
         if column is None or column.size != rows:
             return []
+        if rows == 1:
+            x = column.item()
+            return [sum(1 << place for place, membership in enumerate(self._memberships) if membership.holds(x))]
         bits = np.zeros(rows, dtype=np.int64)
         for place, membership in enumerate(self._memberships):
             bits |= membership.mask(column).astype(np.int64) << place
