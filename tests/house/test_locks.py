@@ -14,6 +14,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+PEERS = [path for path in LOCKS if path.stem.startswith("peers-")]
+OURS = [path for path in LOCKS if path not in PEERS]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
@@ -42,7 +44,18 @@ def asked(extra: str) -> list[Requirement]:
 
 
 def test_every_extra_has_a_lock_and_every_lock_an_extra() -> None:
-    assert {path.stem for path in LOCKS} == set(PROJECT["optional-dependencies"])
+    assert {path.stem for path in OURS} == set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("lock", PEERS, ids=lambda path: path.stem)
+def test_a_lock_of_peers_holds_what_its_list_asks_for(lock: Path) -> None:
+    """Foreign software lives apart: its lock has a list of its own, and none of ours names it."""
+    versions = {name: version for (name, _), version in locked(lock.stem).items()}
+    lines = [line for line in lock.with_suffix(".in").read_text("utf-8").splitlines() if line and line[0] != "#"]
+    requirements = [Requirement(line) for line in lines]
+    assert requirements
+    wrong = [r for r in requirements if not r.specifier.contains(versions.get(canonicalize_name(r.name), "0"))]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
@@ -59,7 +72,7 @@ def test_every_locked_package_has_hashes(lock: Path) -> None:
     assert [package.partition(" ")[0] for package in packages if "--hash=sha256:" not in package] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("lock", OURS, ids=lambda path: path.stem)
 def test_a_lock_agrees_with_dev_on_every_version(lock: Path) -> None:
     other = locked("dev")
     assert {
