@@ -263,12 +263,6 @@ class Site:
             self.fleet.decided(group, "triage", version, FAIR)
         self.fleet.save()
 
-    def heal(self, version: str = "1.1.0") -> None:
-        """The kiosks are back, and a whole window passes in which the good version serves them well."""
-        self.back(version)
-        self.tick()
-        self.tick(seconds=float(self.configuration.window.value))
-
     # ------------------------------------------------ the bot
 
     def tick(self, count: int = 1, seconds: float = 5.0) -> None:

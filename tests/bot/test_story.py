@@ -70,7 +70,11 @@ def test_from_a_bad_merge_to_a_recovered_fleet(site: Site) -> None:
     site.tick()
     assert site.incident().phase is IncidentPhase.WATCHING
     site.back()
-    site.settle()
+    site.tick()
+    assert site.incident().phase is IncidentPhase.CONVERGED
+    site.tick(seconds=299)
+    assert site.incident().phase is IncidentPhase.CONVERGED, "what was counted before the fleet was back proves nothing"
+    site.tick(seconds=1)
     closed = site.incident()
     assert closed.phase is IncidentPhase.CLOSED
     times = (
@@ -109,7 +113,8 @@ def test_what_lingers_in_the_window_opens_nothing_new(site: Site) -> None:
     site.broken()
     site.approve("ada")
     site.tick()
-    site.heal()
+    site.back()
+    site.settle()
     site.tick(4)
     assert site.incident().phase is IncidentPhase.CLOSED
     assert len(site.incidents()) == 1
