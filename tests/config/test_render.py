@@ -30,6 +30,7 @@ from tests.config.small_fleet import (
     price_book,
     variant,
 )
+from trimtab_config.catalog import build_catalog
 from trimtab_config.emit.yaml_stream import library_document, yaml_stream
 from trimtab_config.render.bundle import Bundle, Compiler, compile_group
 from trimtab_config.render.workload import IMAGE
@@ -479,6 +480,46 @@ def test_one_compiler_for_many_groups_gives_what_one_for_each_gives() -> None:
     shared = Compiler(catalog)
     for name in ("others", "phones", "kiosks", "others"):
         assert shared.compile(name) == compile_group(catalog, name)
+
+
+def test_a_compiler_that_follows_another_gives_what_a_new_one_gives() -> None:
+    """Objects of the same names that changed (a price, a group, a model, a policy, a deployment) are seen as changed."""
+    policy: Yaml = {
+        "apiVersion": "apexlogic.ai/v1",
+        "kind": "FinOpsPolicy",
+        "metadata": {"name": "thrift", "namespace": "fleet"},
+        "spec": {"ceilings": {"costPer1kInferences": {"amount": "0.0001", "currency": "EUR"}}},
+    }
+    objects = [group(), model(), deployment(spec__finopsPolicyRef="thrift"), price_book(), policy, group("others")]
+    changes = [
+        (3, price_book(spec__regions__EMEA__deviceHour={"box": exact("0.8"), "phone": exact("0.08")})),
+        (0, group(spec__deviceCount=77)),
+        (0, group(spec__hardware__cpu="8")),
+        (1, model(versions={"1.1.0": [variant(profile__cpuSeconds=exact("0.02"))]})),
+        (2, deployment(spec__finopsPolicyRef="thrift", spec__resourceLimits={"cpu": "1", "memory": "1Gi"})),
+        (2, deployment(spec__inference={"expectedRequestsPerDeviceDay": 5}, spec__tags={"team": "clinics"})),
+        (4, {**policy, "spec": {"ceilings": {"costPer1kInferences": {"amount": "0.5", "currency": "EUR"}}}}),
+        (3, price_book()),
+    ]
+    read = [read_documents(files_of(item)).documents[0] for item in objects]
+    compiler = Compiler(build_catalog(read)[0])
+    assert compiler.compile("kiosks")[0] is not None
+    for place, item in changes:
+        [read[place]] = read_documents(files_of(item)).documents
+        catalog, problems = build_catalog(read)
+        assert problems == ()
+        compiler = compiler.after(catalog)
+        for name in ("kiosks", "others"):
+            assert compiler.compile(name) == compile_group(catalog, name)
+
+
+def test_a_compiler_that_followed_very_many_begins_anew_and_gives_the_same() -> None:
+    catalog = catalog_of(*SIMPLE)
+    compiler = Compiler(catalog)
+    for _ in range(1001):
+        compiler = compiler.after(catalog)
+        assert compiler.compile("kiosks")[0] is not None
+    assert compiler.compile("kiosks") == compile_group(catalog, "kiosks")
 
 
 def test_hash_seeds_do_not_change_a_byte(tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ class _OneDevice:
     Costs are linear in devices, so this is worked out once for all groups with the same prices and hardware.
     """
 
-    profile: Profile  # kept, so that its id stays its own
+    profile: Profile  # these two are kept, so that their ids stay their own
+    book: Document
     inferences: Exact | None
     parts: Mapping[str, Exact]
     absent: Mapping[str, str]
@@ -127,6 +128,12 @@ class Estimator:
         self._price_book = price_book
         self._devices: dict[tuple[object, ...], _OneDevice] = {}
         self._tags: dict[int, tuple[Document, tuple[tuple[str, str], ...]]] = {}
+
+    def after(self, catalog: Catalog) -> Estimator:
+        """An estimator of another catalog that keeps what was worked out of objects that are still the same ones."""
+        found = Estimator(catalog, self._price_book)
+        found._devices, found._tags = self._devices, self._tags
+        return found
 
     def estimate(self, plan: GroupPlan) -> tuple[CostReport, tuple[Problem, ...]]:
         """Costs of one planned group; no row and the problems where a price is missing or a figure is wrong."""
@@ -226,7 +233,7 @@ def _economy(group: Document, rates: Rates) -> tuple[object, ...]:
     spec: DeviceGroupSpec = group.spec
     hardware, power = spec.hardware, spec.power
     return (
-        rates.name,
+        id(rates.book),
         rates.region,
         hardware.hardware_class,
         hardware.cpu.value.numerator,
@@ -277,7 +284,7 @@ def _one_device(
         per_1k = first.scaled(_THOUSAND).rounded(PER_1K_PLACES)
         if absent:
             per_1k = Figure(per_1k.value, per_1k.low, per_1k.high, Grade.ABSENT)
-    return _OneDevice(profile, inferences, parts, missing, per_1k)
+    return _OneDevice(profile, rates.book, inferences, parts, missing, per_1k)
 
 
 def _unused(hours: Fraction, used: Exact | None) -> Exact:

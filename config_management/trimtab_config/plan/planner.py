@@ -63,6 +63,12 @@ class Planner:
         self._choices: dict[tuple[object, ...], tuple[ModelVersion, Choice | NoFit]] = {}
         self._holds = tuple(sorted(catalog.holds.values(), key=lambda hold: hold.metadata.name))
 
+    def after(self, catalog: Catalog) -> Planner:
+        """A planner of another catalog that keeps what was worked out of objects that are still the same ones."""
+        found = Planner(catalog)
+        found._digests, found._versions, found._choices = self._digests, self._versions, self._choices
+        return found
+
     def plan(self, group_name: str) -> tuple[GroupPlan, tuple[Problem, ...]]:
         """As :func:`plan_group`."""
         group = self._catalog.groups[group_name]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from trimtab_config.spec.kinds import AIAlignmentPolicySpec, Document, Evaluation
     from trimtab_kernel.canonical import Json
 
+_MOST_CHANGES = 1000
 COST_FILE = "cost.json"
 """Key of the cost report in its ConfigMap."""
 
@@ -86,10 +87,28 @@ class Compiler:
 
     def __init__(self, catalog: Catalog, price_book: str | None = None) -> None:
         self._catalog = catalog
+        self._price_book = price_book
+        self._changes = 0
         self._planner = Planner(catalog)
         self._estimator = Estimator(catalog, price_book)
         self._plain: dict[int, tuple[Document, dict[str, Json]]] = {}
         self._evidence: dict[tuple[int, int], tuple[AIAlignmentPolicySpec, Evaluation, Evidence | None]] = {}
+
+    def after(self, catalog: Catalog) -> Compiler:
+        """A compiler of the tree as it is after a change, which gives what a new one would give.
+
+        What was worked out of objects that the two catalogs share (the very same ones, of files that did not change) is
+        kept. After very many changes it begins anew, so that what is kept of objects that are gone stays little.
+        """
+        found = Compiler(catalog, self._price_book)
+        found._changes = self._changes + 1
+        if found._changes >= _MOST_CHANGES:
+            found._changes = 0
+            return found
+        found._planner = self._planner.after(catalog)
+        found._estimator = self._estimator.after(catalog)
+        found._plain, found._evidence = self._plain, self._evidence
+        return found
 
     def compile(self, group_name: str) -> tuple[Bundle | None, tuple[Problem, ...]]:
         """As :func:`compile_group`."""
