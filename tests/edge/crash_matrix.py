@@ -9,8 +9,10 @@ process wrote is in the kernel's hands, only a power cut would tell the differen
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import random
 import shutil
 import signal
@@ -20,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Imported here, so that no child has to.
+import trimtab_edge.lifecycle
 from tests.edge.devices import ALIGNMENT, Fleet, place
 from trimtab_edge import layout
 from trimtab_edge.cli import main as command_line
@@ -263,5 +265,9 @@ def matrix(name: str, root: Path, doubles: int, seed: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    for module in pkgutil.walk_packages(trimtab_edge.lifecycle.__path__, "trimtab_edge.lifecycle."):
+        importlib.import_module(module.name)
+    for part in ("artifacts.download", "cli.agent", "cli.serve", "telemetry.exposition"):
+        importlib.import_module(f"trimtab_edge.{part}")  # here, so that no child has to
     _, scenario_name, directory, double, chosen = sys.argv
     sys.stdout.write(json.dumps(matrix(scenario_name, Path(directory), int(double), int(chosen))) + "\n")

@@ -490,7 +490,7 @@ class Device(RuleBasedStateMachine):
 
 
 TestDevice = Device.TestCase
-TestDevice.settings = settings(max_examples=150, stateful_step_count=40)
+TestDevice.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 @given(gaps=st.lists(st.integers(1, 5000), min_size=1, max_size=60))
