@@ -161,6 +161,16 @@ def test_an_unreadable_active_json_at_start_serves_nothing(models: Path) -> None
     plane.close()
 
 
+def test_an_active_json_that_is_there_but_cannot_be_read_does_not_mean_the_newest(models: Path) -> None:
+    (models / "adder/active.json").unlink()
+    (models / "adder/active.json").symlink_to("active.json")
+    repository = ModelRepository(models, InferenceCounts())
+    slot = refreshed(repository)
+    assert slot.current is None
+    assert "E405" in slot.standing.reason
+    repository.close()
+
+
 def test_what_vanishes_from_the_disk_is_served_on(repository: ModelRepository, models: Path) -> None:
     models.rename(models.with_name("gone"))
     assert version(refreshed(repository)) == "1.0.0"

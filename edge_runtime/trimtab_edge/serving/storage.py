@@ -78,15 +78,17 @@ def look(directory: Path, model: str) -> Sighting | None:
     home = directory / model
     active_file = home / layout.ACTIVE_FILE
     active_stamp = _stamp(active_file)
-    if active_stamp is None:
-        return _newest(directory, model)
     place = f"{model}/{layout.ACTIVE_FILE}"
     try:
         active = layout.parse_active(read_limited(active_file, layout.MAX_ACTIVE_BYTES), place)
+    except FileNotFoundError:
+        return _newest(directory, model)
     except InputError as error:
         return Sighting("", None, "", (active_stamp,), error.problems[0])
     except OSError as error:
-        return Sighting("", None, "", (active_stamp,), Problem("E405", place, 0, "", quoted(error.strerror or "")))
+        # There, but not to be read: then the newest could be the one that was rolled back.
+        got = quoted(error.strerror or str(error))
+        return Sighting("", None, "", (active_stamp,), Problem("E405", place, 0, "", got, "a file that can be read"))
     folder = active.version
     if active.digest is not None:
         by_digest = f"{layout.BY_DIGEST}/{active.digest.hex}"
@@ -112,7 +114,14 @@ def versions(directory: Path, model: str) -> list[Version]:
 
 
 def _newest(directory: Path, model: str) -> Sighting | None:
-    found = versions(directory, model)
+    try:
+        found = versions(directory, model)
+    except FileNotFoundError:  # gone between two looks
+        return None
+    except OSError as error:
+        # One model's trouble is not the others'.
+        got = quoted(error.strerror or str(error))
+        return Sighting("", None, "", (), Problem("E102", model, 0, "", got, "a directory that can be read"))
     if not found:
         return None
     newest = str(found[-1])
