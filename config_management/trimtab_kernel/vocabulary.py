@@ -198,6 +198,19 @@ AGENT_QUARANTINED = Metric(
     ("model",),
 )
 
+GUARD_ROWS = Metric(
+    "trimtab_guard_rows_total",
+    MetricType.COUNTER,
+    "Rows that gave a declared signal: out_of_range (inputs) or near_boundary (outputs). Nothing is blocked by it.",
+    ("model", "signal"),
+)
+BUDGET_REQUESTS = Metric(
+    "trimtab_budget_requests_total",
+    MetricType.COUNTER,
+    "Requests that could not run on this device as it was constrained, by decision: offloaded or refused.",
+    ("model", "decision"),
+)
+
 METRICS: tuple[Metric, ...] = (
     INFERENCE_REQUESTS,
     INFERENCE_FAILURES,
@@ -212,6 +225,8 @@ METRICS: tuple[Metric, ...] = (
     SCORED_DECISIONS,
     EXPECTED_RIGHT_DECISIONS,
     MODEL_READY,
+    GUARD_ROWS,
+    BUDGET_REQUESTS,
     ENERGY,
     BATTERY_USED,
     MEMORY_BYTE_SECONDS,
@@ -233,7 +248,17 @@ FAILURE_BAD_REQUEST = "bad_request"
 FAILURE_OVERLOADED = "overloaded"
 FAILURE_INTERNAL = "internal"
 FAILURE_REASONS = (FAILURE_BAD_REQUEST, FAILURE_OVERLOADED, FAILURE_INTERNAL)
-"""Values of the label ``reason``: the client's fault, no room in the queue, the runtime's fault."""
+"""Values of the label ``reason``: the client's fault; no room, no time or no share left; the runtime's fault."""
+
+SIGNAL_OUT_OF_RANGE = "out_of_range"
+SIGNAL_NEAR_BOUNDARY = "near_boundary"
+GUARD_SIGNALS = (SIGNAL_OUT_OF_RANGE, SIGNAL_NEAR_BOUNDARY)
+"""Values of the label ``signal``."""
+
+DECISION_OFFLOADED = "offloaded"
+DECISION_REFUSED = "refused"
+BUDGET_DECISIONS = (DECISION_OFFLOADED, DECISION_REFUSED)
+"""Values of the label ``decision``."""
 
 UPDATE_ACTIVATED = "activated"
 UPDATE_REFUSED = "refused"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from trimtab_edge.conduct import FIELDS as CONDUCT_FIELDS
+from trimtab_edge.conduct import Conduct, read_conduct
 from trimtab_kernel.canonical import Json
 from trimtab_kernel.desired import (
     Alignment,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 * 1024 * 1024
 """Whatever a desired document (at most 1 MiB) says of a model fits, escapes included."""
 _MAX_DEPTH = 32
-_FIELDS = ("alignment", "digest", "flags", "format", "inference", "quantization", "tags", "tier")
+_FIELDS = ("alignment", "digest", "flags", "format", "inference", "quantization", "tags", "tier", *CONDUCT_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class ModelDescription:
     tags: tuple[tuple[str, str], ...] = ()
     flags: tuple[tuple[str, bool], ...] = ()
     inference: InferenceRules | None = None
+    conduct: Conduct = field(default_factory=Conduct)
+    """Written by people only: the agent has nothing to say about it, so :meth:`to_bytes` leaves it out."""
 
     def labels(self) -> dict[str, str]:
         """What series of the model are labelled with: its tags in the words of metrics, tier and quantization."""
@@ -112,6 +116,7 @@ def read_description(content: bytes, file: str) -> ModelDescription:
         tags=mapping("tags", str),
         flags=mapping("flags", bool),
         inference=None if data.get("inference") is None else parse_inference(_exact_cpu(data["inference"]), file),
+        conduct=read_conduct(data, file),
     )
 
 

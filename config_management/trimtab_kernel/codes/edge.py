@@ -90,6 +90,18 @@ CODES: tuple[Code, ...] = (
         "Start the agent: it fetches the version again, or goes back to the last known good one.",
     ),
     Code(
+        "E407",
+        "declared guard does not fit the model",
+        "A range or a boundary in model.yaml names a tensor or a column that this file does not have, so nothing would be checked.",
+        "Correct guards in model.yaml, or release a version that has these tensors.",
+    ),
+    Code(
+        "E408",
+        "model does not fit the memory that is left",
+        "Loading it would take more than the process may have, and the kernel would then kill what answers now. It is tried again.",
+        "Raise the memory limit of the server, release a smaller variant, or unload another model.",
+    ),
+    Code(
         "E501",
         "alignment evidence unreadable",
         "Evidence of many devices is added up, so one malformed piece would spoil all of it; it is refused as a whole.",

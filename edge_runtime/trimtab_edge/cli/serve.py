@@ -60,6 +60,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _configure_resources(parser)
     _configure_privacy(parser)
+    _configure_limits(parser)
     parser.add_argument(
         "--drain",
         type=seconds,
@@ -67,6 +68,38 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time for requests in flight after SIGTERM (default: 10)",
     )
+
+
+def _configure_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads-per-request", type=count(1, 1024), metavar="N",
+        help="threads that work on one request (default: what a short calibration of each model finds)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=seconds, metavar="SECONDS",
+        help="time for a request that names none; a later answer is 504 (default: no limit)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--memory-limit", type=count(1, 2**60), metavar="BYTES",
+        help="refuse to load or let in what would go beyond it (default: the cgroup's limit, else the machine's memory)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--client-rate", type=count(1, 1_000_000), metavar="N",
+        help="requests a second for each client; more get 429 (default: no limit)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--client-header", default="", metavar="NAME",
+        help="with --client-rate: the header that tells clients apart, such as an API key that a proxy has checked "
+        "(default: their address does)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--client-burst", type=count(1, 1_000_000), default=100, metavar="N",
+        help="with --client-rate: requests that a client may make at once (default: 100)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR",
+        help="keeps what was used of daily budgets (default: .serve in the model repository)",
+    )  # fmt: skip
 
 
 def _configure_resources(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +169,13 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         drain=arguments.drain,
         version=importlib.metadata.version("trimtab"),
         resources=_resources(arguments),
+        threads_per_request=arguments.threads_per_request,
+        timeout=arguments.timeout or None,
+        memory_limit=arguments.memory_limit,
+        client_rate=arguments.client_rate,
+        client_burst=arguments.client_burst,
+        client_header=arguments.client_header.lower(),
+        state=arguments.state,
         epsilon=arguments.privacy_epsilon,
         period=max(1.0, arguments.privacy_period),
         model_control=not arguments.no_model_control,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from trimtab_edge.alignment.labels import positives
 from trimtab_edge.alignment.pending import LabelConflictError, PendingDecisions, UnknownDecisionError
+from trimtab_edge.serving.execution import Execution
 from trimtab_edge.serving.explanation import explain
 from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.release import Release, by_outcome
@@ -19,7 +18,7 @@ from trimtab_kernel import vocabulary
 from trimtab_kernel.problems import quoted
 
 if TYPE_CHECKING:
-    from trimtab_edge.serving.model import Answer, Prepared, ServedModel
+    from trimtab_edge.serving.model import Answer, ServedModel
     from trimtab_edge.serving.oversight_codec import Explained, ExplainOptions
     from trimtab_edge.serving.repository import IndexEntry, ModelRepository, Slot
     from trimtab_edge.serving.tensors import InferRequest
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 _REASONS = {
     Fault.OVERLOADED: vocabulary.FAILURE_OVERLOADED,
+    Fault.LIMITED: vocabulary.FAILURE_OVERLOADED,
+    Fault.DEADLINE: vocabulary.FAILURE_OVERLOADED,
     Fault.UNAVAILABLE: vocabulary.FAILURE_OVERLOADED,
     Fault.INTERNAL: vocabulary.FAILURE_INTERNAL,
 }
@@ -45,6 +46,7 @@ class DataPlane:
         queue: int,
         model_control: bool = True,
         release: Release | None = None,
+        execution: Execution | None = None,
     ) -> None:
         """``threads`` requests run at a time beside the event loop; ``queue`` more may wait for them.
 
@@ -52,8 +54,8 @@ class DataPlane:
         """
         self._repository = repository
         self._counts = counts
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="infer")
-        self._room = threads + queue
+        self._execution = execution or Execution(counts, threads=threads, queue=queue)
+        repository.on_change = self._execution.settle
         self._model_control = model_control
         self._pending = PendingDecisions(secrets.token_bytes(16))
         self._release = release
@@ -62,7 +64,7 @@ class DataPlane:
 
     def close(self) -> None:
         """End the threads once they are idle."""
-        self._pool.shutdown(wait=True)
+        self._execution.close()
 
     @property
     def ready(self) -> bool:
@@ -98,21 +100,7 @@ class DataPlane:
         """Run one request. Raises :class:`RequestError`."""
         served = self.model(model, version)
         prepared = served.prepare(request)
-        if served.pacing.in_place(prepared.elements):
-            answer = served.run(request, prepared)
-        else:
-            if self._room <= 0:
-                raise RequestError(Fault.OVERLOADED, "too many requests wait already; try again later")
-            self._room -= 1
-            try:
-                loop = asyncio.get_running_loop()
-                queued = time.perf_counter()
-                started, answer = await loop.run_in_executor(self._pool, _timed, served, request, prepared)
-                self._counts.queue_seconds += max(0.0, started - queued)
-            finally:
-                self._room += 1
-        served.pacing.observe(prepared.elements, answer.cpu_seconds)
-        return answer
+        return await self._execution.answer(served, request, prepared)
 
     async def index(self, *, ready_only: bool) -> list[IndexEntry]:
         """The versions of the repository."""
@@ -143,7 +131,7 @@ class DataPlane:
         try:
             references = self._references(served, options)
             work = functools.partial(explain, served, request, options, references)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await asyncio.get_running_loop().run_in_executor(self._execution.pool, work)
         finally:
             self._explaining = False
 
@@ -209,6 +197,8 @@ class DataPlane:
 
         ``received`` and ``sent`` are the bytes of both bodies.
         """
+        if answer.offloaded:
+            return
         versions = self._counts.models[answer.response.model].versions
         counts = versions.get(answer.response.version)
         if counts is None:  # replaced so long ago that its series are gone
@@ -234,10 +224,6 @@ class DataPlane:
             known = ", ".join(quoted(name) for name in sorted(self._repository.slots)[:10]) or "no model"
             raise RequestError(Fault.NOT_FOUND, f"model {quoted(model)}: no such model; here: {known}")
         return slot
-
-
-def _timed(served: ServedModel, request: InferRequest, prepared: Prepared) -> tuple[float, Answer]:
-    return time.perf_counter(), served.run(request, prepared)
 
 
 def _other_version(model: str, version: str, slot: Slot) -> RequestError:

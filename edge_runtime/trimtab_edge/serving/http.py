@@ -18,6 +18,7 @@ from trimtab_kernel.problems import quoted
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from trimtab_edge.serving.clients import ClientShares
     from trimtab_edge.serving.dataplane import DataPlane
 
     Message: TypeAlias = MutableMapping[str, Any]
@@ -96,8 +97,22 @@ class V2Application:
     """The ASGI application of the main port. ``metrics`` renders ``/metrics``, where it is on this port."""
 
     def __init__(
-        self, plane: DataPlane, version: str, *, max_body: int, metrics: Callable[[], tuple[bytes, str]] | None
+        self,
+        plane: DataPlane,
+        version: str,
+        *,
+        max_body: int,
+        metrics: Callable[[], tuple[bytes, str]] | None,
+        shares: ClientShares | None = None,
+        client_header: bytes = b"",
     ) -> None:
+        """``shares``: what each client may ask; None: no limit.
+
+        A client is its address, or what it sends as ``client_header``: only where something before this server vouches
+        for that header, or a client could call itself somebody else each time.
+        """
+        self._shares = shares
+        self._client_header = client_header
         self._plane = plane
         self._version = version
         self._max_body = max_body
@@ -217,6 +232,8 @@ class V2Application:
         try:
             received = await self._body(scope, receive)
             arrived = time.perf_counter_ns()
+            if self._shares is not None:
+                self._check_share(scope, self._shares)
             request, form = json_codec.decode_request(received.body, received.json_length)
             answer = await self._plane.infer(model, version, request)
             body = json_codec.encode_response(answer.response, form)
@@ -238,6 +255,15 @@ class V2Application:
             else:
                 reply = (200, body.content, _BINARY, ((_LENGTH_HEADER, b"%d" % body.json_length),))
         await _send(send, reply)
+
+    def _check_share(self, scope: Scope, shares: ClientShares) -> None:
+        """Raises :class:`RequestError` (LIMITED)."""
+        client = (scope["client"] or ("",))[0].encode()
+        if self._client_header:
+            client = next((value for name, value in scope["headers"] if name == self._client_header), client)
+        wait = shares.take(client, time.monotonic())
+        if wait > 0:
+            raise RequestError(Fault.LIMITED, "this client asks more often than it may; try again later", wait)
 
     async def _body(self, scope: Scope, receive: Receive) -> _Received:
         """The whole body. Raises :class:`RequestError` as soon as it is known to be too large or in a foreign form."""

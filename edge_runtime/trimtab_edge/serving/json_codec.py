@@ -20,17 +20,18 @@ import msgspec
 import numpy as np
 
 from trimtab_edge.serving import bfloat16, binary_codec
-from trimtab_edge.serving.tensors import MAX_ID, Array, InferRequest, Tensor, check_head, invalid, shaped
+from trimtab_edge.serving.tensors import MAX_ID, Array, InferRequest, InferResponse, Tensor, check_head, invalid, shaped
 from trimtab_kernel.problems import printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trimtab_edge.serving.tensors import InferResponse, Signature
+    from trimtab_edge.serving.tensors import Signature
 
 _T = TypeVar("_T")
 CONTENT_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
+MAX_TIMEOUT = 86_400_000_000
 LENGTH_HEADER = "inference-header-content-length"
 _NESTING = "nested too deep"
 _NESTED = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*\[")
@@ -96,7 +97,18 @@ def decode_request(body: bytes | memoryview, json_length: int | None = None) -> 
         raise invalid(f"id: {len(request.id)} characters, expected at most {MAX_ID}")
     inputs = _inputs(request.inputs, tail)
     outputs = None if request.outputs is None else tuple(output.name for output in request.outputs)
-    return InferRequest(inputs, outputs, request.id), _form(request)
+    timeout = None if request.parameters is None else timeout_of(request.parameters)
+    return InferRequest(inputs, outputs, request.id, timeout), _form(request)
+
+
+def timeout_of(parameters: Mapping[str, object]) -> float | None:
+    """The parameter ``timeout`` in seconds; V2's clients write microseconds, and 0 for none. Raises RequestError."""
+    value = parameters.get("timeout")
+    if value is None or value == 0:
+        return None
+    if type(value) is not int or not 0 < value <= MAX_TIMEOUT:
+        raise invalid(f"timeout: {quoted(value)}, expected microseconds, at most {MAX_TIMEOUT}")
+    return value / 1e6
 
 
 def _inputs(tensors: list[_Input], tail: memoryview | None) -> tuple[Tensor, ...]:
@@ -267,6 +279,40 @@ def encode_response(response: InferResponse, form: Form = _JSON_FORM) -> Body:
     fields["outputs"] = outputs
     head = _ENCODER.encode(fields)
     return Body(b"".join((head, *tail)), len(head)) if tail else Body(head)
+
+
+def encode_request(request: InferRequest) -> bytes:
+    """A V2 request in JSON, for another server."""
+    inputs = [
+        {
+            "name": tensor.name, "shape": list(tensor.array.shape), "datatype": tensor.datatype,
+            "data": _listed(tensor),
+        }
+        for tensor in request.inputs
+    ]  # fmt: skip
+    fields: dict[str, Any] = {"inputs": inputs}
+    if request.outputs:
+        fields["outputs"] = [{"name": name} for name in request.outputs]
+    return _ENCODER.encode(fields)
+
+
+class _Response(msgspec.Struct, gc=False):
+    outputs: list[_Input]
+    model_version: str = ""
+
+
+_RESPONSE = msgspec.json.Decoder(_Response)
+
+
+def decode_response(body: bytes) -> InferResponse:
+    """Another server's V2 response in JSON, from untrusted bytes. Raises :class:`RequestError` that names the mistake."""
+    try:
+        response = _RESPONSE.decode(body)
+    except RecursionError:
+        raise invalid(f"response: {_NESTING}") from None
+    except ValueError as error:
+        raise invalid(f"response: {printable(_sentence(error), 300)}") from None
+    return InferResponse("", response.model_version, None, _inputs(response.outputs, None))
 
 
 def _listed(tensor: Tensor) -> list[Any]:

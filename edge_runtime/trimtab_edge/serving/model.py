@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from trimtab_edge.serving.pacing import Pacing
 from trimtab_edge.serving.tensors import InferResponse, Tensor
+from trimtab_kernel import vocabulary
 
 if TYPE_CHECKING:
     from trimtab_edge.serving.decisions import CohortCounter
+    from trimtab_edge.serving.guards import Guard
     from trimtab_edge.serving.oversight import Oversight
-    from trimtab_edge.serving.session import OnnxSession
+    from trimtab_edge.serving.session import Cancellation, OnnxSession
     from trimtab_edge.serving.tensors import Array, InferRequest, Signature
     from trimtab_edge.settings import ModelDescription
     from trimtab_kernel.identity import Digest
@@ -41,6 +43,8 @@ class Answer:
     model: ServedModel
     feeds: dict[str, Array]
     outputs: dict[str, Array]
+    offloaded: bool = False
+    """Another server made it: it is no decision of this model, and took no CPU here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -55,6 +59,7 @@ class ServedModel:
     counter: CohortCounter | None
     oversight: Oversight
     pacing: Pacing = field(default_factory=Pacing)
+    guard: Guard | None = None
 
     @property
     def signature(self) -> Signature:
@@ -69,6 +74,14 @@ class ServedModel:
             "threads_per_request": str(self.session.threads),
         }
 
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The signals that its guard may give."""
+        if self.guard is None:
+            return ()
+        ranges = (vocabulary.SIGNAL_OUT_OF_RANGE,) if self.guard.watches_ranges else ()
+        return (*ranges, vocabulary.SIGNAL_NEAR_BOUNDARY) if self.guard.output is not None else ranges
+
     def prepare(self, request: InferRequest) -> Prepared:
         """Hold the request against the signature. Raises :class:`RequestError`."""
         feeds = self.signature.feeds(request)
@@ -78,11 +91,17 @@ class ServedModel:
             names = (*names, self.counter.output)
         if self.oversight.score is not None and self.oversight.score not in names:
             names = (*names, self.oversight.score)
+        if self.guard is not None and self.guard.output is not None and self.guard.output not in names:
+            names = (*names, self.guard.output)
         return Prepared(feeds, names, sent, sum(array.size for array in feeds.values()))
 
-    def run(self, request: InferRequest, prepared: Prepared) -> Answer:
+    def run(self, request: InferRequest, prepared: Prepared, cancellation: Cancellation | None = None) -> Answer:
         """Run and count. Any thread may call it. Raises :class:`RequestError`."""
-        arrays, cpu = self.session.run(prepared.names, prepared.feeds)
+        arrays, cpu = self.session.run(prepared.names, prepared.feeds, cancellation)
+        return self.answer(request, prepared, arrays, cpu)
+
+    def answer(self, request: InferRequest, prepared: Prepared, arrays: list[Array], cpu: float) -> Answer:
+        """Count what was run, and make the answer. Any thread may call it."""
         decisions: list[tuple[str, int, int]] = []
         if self.counter is not None:
             decisions = self.counter.count(prepared.feeds, arrays[prepared.names.index(self.counter.output)])

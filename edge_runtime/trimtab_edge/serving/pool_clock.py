@@ -6,7 +6,6 @@ takes about a microsecond. Where there is no ``/proc``, no thread is found and n
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ _PER_THREAD_SCHED = 6
 def native_threads() -> frozenset[int]:
     """The ids of all threads of this process that Python did not start."""
     try:
-        tasks = {int(name) for name in os.listdir(_TASKS)}
+        tasks = {int(task.name) for task in _TASKS.iterdir()}
     except OSError:
         return frozenset()
     return frozenset(tasks - {thread.native_id for thread in threading.enumerate()})

@@ -26,17 +26,19 @@ from trimtab_edge.serving.calibration import CACHE_FILE
 from trimtab_edge.serving.decisions import CohortCounter
 from trimtab_edge.serving.engine import EngineOptions, load_engine
 from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.guards import Guard
 from trimtab_edge.serving.model import ServedModel
 from trimtab_edge.serving.oversight import Oversight
 from trimtab_edge.serving.pacing import Pacing
 from trimtab_edge.serving.storage import Sighting, look, models, read_description_beside, read_files, versions
 from trimtab_kernel.identity import IdentityError, Version
-from trimtab_kernel.problems import InputError, printable, quoted
+from trimtab_kernel.problems import InputError, Problem, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from trimtab_edge.serving.headroom import Headroom
     from trimtab_edge.telemetry.inference import InferenceCounts, VersionCounts
 
 _T = TypeVar("_T")
@@ -100,12 +102,16 @@ class ModelRepository:
     """All slots, by model name. Made and used on one event loop."""
 
     def __init__(
-        self, directory: Path, counts: InferenceCounts, *, poll: float = POLL, engine: EngineOptions | None = None
-    ) -> None:
+        self, directory: Path, counts: InferenceCounts, *, poll: float = POLL, engine: EngineOptions | None = None,
+        headroom: Headroom | None = None,
+    ) -> None:  # fmt: skip
         self._directory = directory
         self._counts = counts
         self._poll = poll
         self._engine = engine or EngineOptions()
+        self._headroom = headroom
+        self.on_change: Callable[[ServedModel], object] | None = None
+        """Called on the event loop for each version that is about to answer."""
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._unreadable = ""
         # Looking, loading and unloading are done by one at a time.
@@ -239,12 +245,15 @@ class ModelRepository:
             self._failed(model, slot, sighting, str(error))
         except (OSError, MemoryError) as error:
             slot.retry_at = time.monotonic() + RETRY
-            self._failed(model, slot, sighting, printable(f"cannot be read: {error}", 300))
+            what = str(error) if isinstance(error, MemoryError) else f"cannot be read: {error}"
+            self._failed(model, slot, sighting, printable(what, 300))
         else:
             cohorts = loaded.counter.cohorts if loaded.counter else ()
             slot.counts = self._counts.answers(model, loaded.version, cohorts, time.monotonic())
             slot.counts.alignment = loaded.oversight.counts(slot.counts.alignment)
             slot.counts.info = loaded.description.labels()
+            if self.on_change is not None:
+                self.on_change(loaded)
             slot.current = loaded
             slot.standing = Standing(loaded.version, str(loaded.digest), State.READY)
             _log.info(
@@ -279,6 +288,7 @@ class ModelRepository:
             description = read_description_beside(self._directory, sighting)
             session, digest, pacing = current.session, current.digest, current.pacing
         else:
+            self._check_room(sighting, place)
             files = read_files(self._directory, sighting)
             description, digest = files.description, files.digest
             cache = self._directory / sighting.directory / CACHE_FILE
@@ -287,8 +297,17 @@ class ModelRepository:
             if engine.warm_up is not None:
                 pacing.observe(engine.warm_up.elements, engine.warm_up.seconds)
         counter = CohortCounter(description.alignment, session.signature, place) if description.alignment else None
+        conduct = description.conduct
+        guard = Guard(conduct, session.signature, place) if conduct.ranges or conduct.boundary else None
         oversight = Oversight(description.alignment, session.signature, counter, place)
-        return ServedModel(model, sighting.version, digest, session, description, counter, oversight, pacing)
+        return ServedModel(model, sighting.version, digest, session, description, counter, oversight, pacing, guard)
+
+    def _check_room(self, sighting: Sighting, place: str) -> None:
+        """In the loader thread. Raises MemoryError where loading would take more memory than there is."""
+        stamp = sighting.stamps[1]
+        reason = self._headroom.refuses_load(stamp[2]) if self._headroom is not None and stamp is not None else ""
+        if reason:
+            raise MemoryError(str(Problem("E408", place, 0, "", reason, "a model that fits")))
 
 
 def _newest_first(names: Iterable[str]) -> list[str]:

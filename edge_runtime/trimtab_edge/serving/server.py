@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from trimtab_edge.serving.clients import ClientShares
 from trimtab_edge.serving.connection import BoundedConnection
 from trimtab_edge.serving.dataplane import DataPlane
+from trimtab_edge.serving.engine import EngineOptions
+from trimtab_edge.serving.execution import Execution
+from trimtab_edge.serving.headroom import Headroom
 from trimtab_edge.serving.http import EXTENSIONS, NAME, MetricsApplication, V2Application
+from trimtab_edge.serving.offload import OffloadClient
 from trimtab_edge.serving.release import Release
 from trimtab_edge.serving.repository import ModelRepository
 from trimtab_edge.serving.upkeep import release_counts, system_facts, watch_resources
+from trimtab_edge.telemetry.conduct import ConductCollector, ConductCounts
 from trimtab_edge.telemetry.exposition import (
     CONTENT_TYPE,
     AlignmentCollector,
@@ -42,6 +48,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("trimtab.serve")
 KEEP_ALIVE_SECONDS = 75
+STATE = ".serve"
+"""Within the model repository, where names of models do not start with a dot."""
 BACKLOG = 512
 
 
@@ -66,6 +74,18 @@ class ServeOptions:
     """Privacy parameter of the noise on counts that leave; None: they leave as they are."""
     period: float = 3600.0
     """Seconds after which noisy counts move."""
+    threads_per_request: int | None = None
+    """None: each model's calibration chooses."""
+    timeout: float | None = None
+    """Seconds for requests that name no timeout; None: they may take as long as they do."""
+    memory_limit: int | None = None
+    client_rate: float | None = None
+    """Requests a second for each client; None: no limit."""
+    client_burst: int = 1
+    client_header: str = ""
+    """The header that tells clients apart, in lower case; empty: their address does."""
+    state: Path | None = None
+    """Keeps what was used of daily budgets; None: within the model repository."""
 
 
 class _Server(uvicorn.Server):
@@ -177,13 +197,30 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
     counts = InferenceCounts(private=options.epsilon is not None)
     resources = Resources(options.resources) if options.resources is not None else None
     own = [] if resources is None else [ResourceCollector(counts, resources, system_facts())]
-    registry = registry_of(InferenceCollector(counts), AlignmentCollector(counts), *own)
+    conduct = ConductCounts()
+    registry = registry_of(InferenceCollector(counts), AlignmentCollector(counts), ConductCollector(conduct), *own)
     release = Release(options.epsilon, secrets.randbelow) if options.epsilon is not None else None
 
     def metrics() -> tuple[bytes, str]:
         return metrics_text(registry), CONTENT_TYPE
 
-    repository = ModelRepository(options.directory, counts)
+    headroom = Headroom(options.memory_limit)
+    repository = ModelRepository(
+        options.directory, counts, engine=EngineOptions(options.threads_per_request), headroom=headroom
+    )
+    execution = Execution(
+        counts,
+        threads=options.threads,
+        queue=options.queue,
+        timeout=options.timeout,
+        headroom=headroom,
+        offload=OffloadClient(options.max_body),
+        conduct=conduct,
+        state=options.state or options.directory / STATE,
+    )
+    shares = None
+    if options.client_rate is not None:
+        shares = ClientShares(options.client_rate, options.client_burst, secrets.token_bytes(32))
     plane = DataPlane(
         repository,
         counts,
@@ -191,10 +228,16 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
         queue=options.queue,
         model_control=options.model_control,
         release=release,
+        execution=execution,
     )
     own_port = options.metrics_port is None
     application = V2Application(
-        plane, options.version, max_body=options.max_body, metrics=metrics if own_port else None
+        plane,
+        options.version,
+        max_body=options.max_body,
+        metrics=metrics if own_port else None,
+        shares=shares,
+        client_header=options.client_header.encode(),
     )
     listeners = [("listening", _listen(options.host, options.port), application)]
     if options.metrics_port is not None:
@@ -209,7 +252,7 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
         asyncio.create_task(server.serve(sockets=[listener]))
         for server, (_, listener, _) in zip(servers, listeners, strict=True)
     ]
-    chores = [asyncio.create_task(repository.watch()), asyncio.create_task(_sweep(servers))]
+    chores = [asyncio.create_task(repository.watch()), asyncio.create_task(_sweep(servers, headroom))]
     if resources is not None:
         chores.append(asyncio.create_task(watch_resources(resources, counts)))
     if release is not None:
@@ -244,10 +287,11 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
             raise failure
 
 
-async def _sweep(servers: list[_Server]) -> None:
+async def _sweep(servers: list[_Server], headroom: Headroom) -> None:
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(1)
+        headroom.look()
         for server in servers:
             server.expire(loop.time())
 

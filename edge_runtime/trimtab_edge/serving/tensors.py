@@ -68,6 +68,8 @@ class InferRequest:
     inputs: tuple[Tensor, ...]
     outputs: tuple[str, ...] | None = None
     id: str | None = None
+    timeout: float | None = None
+    """Seconds within which an answer is of use; None where the request does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,107 @@
+"""Checks of what goes into a model and of where its answers fall: counts, and a refusal only where it was declared.
+
+Rows outside of declared ranges tell of inputs that the model was not made for. A large share of rows near the decision
+boundary tells of somebody who maps it (extraction) or looks for a way across it (evasion): honest inputs seldom crowd
+there. Both are signals about many requests, so neither blocks one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trimtab_edge.serving.tensors import Array, Signature, TensorSpec, invalid
+from trimtab_kernel.problems import InputError, Problem, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trimtab_edge.conduct import Boundary, Conduct, Range
+
+
+class Guard:
+    """The declared checks of one version. Any thread may use it."""
+
+    __slots__ = ("_boundary", "_ranges")
+
+    def __init__(self, conduct: Conduct, signature: Signature, file: str) -> None:
+        """Raises :class:`InputError` (E407) where a declaration names what the model does not have."""
+        for rule in conduct.ranges:
+            _check(signature.input(rule.input), rule.column, f"guards: input {quoted(rule.input)}", file)
+        self._ranges = conduct.ranges
+        self._boundary = conduct.boundary
+        if conduct.boundary is not None:
+            name = conduct.boundary.output
+            _check(signature.output(name), conduct.boundary.column, f"guards: output {quoted(name)}", file)
+
+    @property
+    def output(self) -> str | None:
+        """The output that has to be run for it."""
+        return None if self._boundary is None else self._boundary.output
+
+    @property
+    def watches_ranges(self) -> bool:
+        """Whether any range is declared."""
+        return bool(self._ranges)
+
+    def check(self, feeds: Mapping[str, Array]) -> int:
+        """How many rows have a value outside. Raises :class:`RequestError` (INVALID) for one in an enforced range."""
+        outside: Array | None = None
+        for rule in self._ranges:
+            found = _outside(rule, feeds[rule.input])
+            if not found.any():
+                continue
+            if rule.enforce:
+                column = "" if rule.column is None else f" column {rule.column}"
+                raise invalid(
+                    f"input {quoted(rule.input)}{column}: a value outside of {rule.low:g} to {rule.high:g}, "
+                    "which this model declares"
+                )
+            # Inputs with different numbers of rows are not of the same rows: then the larger count is told.
+            if outside is None or outside.shape != found.shape:
+                outside = found if outside is None or found.sum() > outside.sum() else outside
+            else:
+                outside |= found
+        return 0 if outside is None else int(np.count_nonzero(outside))
+
+    def near(self, output: Array) -> int:
+        """How many rows of the output lie near the boundary."""
+        assert self._boundary is not None
+        return _near(self._boundary, output)
+
+
+def _columns(array: Array, column: int | None) -> Array:
+    """Two dimensions: a row per row, and the columns that count."""
+    rows = array.shape[0] if array.ndim else 1
+    width = math.prod(array.shape[1:]) if array.ndim else 1
+    flat = array.reshape(rows, width)
+    return flat if column is None else flat[:, column : column + 1]
+
+
+def _outside(rule: Range, array: Array) -> Array:
+    values = _columns(array, rule.column)
+    inside = np.ones(values.shape, np.bool_)
+    if rule.low != -math.inf:
+        inside &= values >= rule.low
+    if rule.high != math.inf:
+        inside &= values <= rule.high
+    return np.logical_not(inside.all(axis=1, keepdims=True)).reshape(-1)
+
+
+def _near(boundary: Boundary, array: Array) -> int:
+    values = _columns(array, boundary.column).astype(np.float64, copy=False)
+    return int(np.count_nonzero((np.abs(values - boundary.at) <= boundary.within).any(axis=1)))
+
+
+def _check(spec: TensorSpec | None, column: int | None, place: str, file: str) -> None:
+    if spec is None:
+        raise InputError(Problem("E407", file, 0, place, "no such tensor", "a tensor of this model"))
+    if spec.datatype in ("BYTES", "BF16"):
+        raise InputError(Problem("E407", file, 0, place, spec.datatype, "a tensor of numbers"))
+    sizes = spec.shape[1:]
+    if column is not None and all(isinstance(size, int) for size in sizes):
+        width = math.prod(size for size in sizes if isinstance(size, int))
+        if column >= width:
+            raise InputError(Problem("E407", file, 0, place, f"column {column}", f"a column below {width}"))
