@@ -293,7 +293,10 @@ class Demo:
             own = groups.get(group, [])
             runs = ", ".join(f"{row['model']} {row['version']}" for row in own) or "nothing yet"
             total, low, high = (sum(float(row[key]) for row in own) for key in ("total", "low", "high"))
-            rows.append([group, runs, f"{total:,.2f}" if own else "-", f"{low:,.2f} to {high:,.2f}" if own else "-"])
+            cells = [f"{total:,.2f}", f"{low:,.2f} to {high:,.2f}"]
+            if any(row["absent"] for row in own):  # a part that is not known is not counted as zero
+                cells = [f"≥ {total:,.2f}", "not known"]
+            rows.append([group, runs, *(cells if own else ["-", "-"])])
         currency = report["rows"][0]["currency"]
         self._tell.table(["device group", "runs", f"{currency} a month", "interval"], rows)
         if len(rows) < 12:
