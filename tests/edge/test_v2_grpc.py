@@ -96,6 +96,17 @@ def test_a_full_queue_is_unavailable_and_says_when_to_come_back(server: Server, 
     assert dict(refused.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"
 
 
+def test_bytes_of_messages_count_as_those_of_bodies_do(server: Server, channel: grpc.Channel) -> None:
+    def moved(direction: str) -> float:
+        labels = {"model": "adder", "version": "1.0.0", "direction": direction}
+        return sample(server.samples(), "trimtab_inference_bytes_total", **labels) or 0
+
+    before = moved("in"), moved("out")
+    call = begin(channel, "ModelInfer", ROW)
+    assert ended(call) == "OK"
+    assert (moved("in") - before[0], moved("out") - before[1]) == (len(ROW), len(call.result()))
+
+
 def test_both_transports_are_one_server(server: Server, channel: grpc.Channel) -> None:
     before = answered(server, "adder")
     assert ended(begin(channel, "ModelInfer", ROW)) == "OK"

@@ -115,7 +115,8 @@ class V2Service:
             _log.error("request for %s failed: %s", quoted(message.model_name), type(error).__name__)
             self._plane.failed(message.model_name, Fault.INTERNAL)
             raise RequestError(Fault.INTERNAL, "internal error") from None
-        self._plane.answered(answer, (time.perf_counter_ns() - arrived) / 1e9)
+        duration = (time.perf_counter_ns() - arrived) / 1e9
+        self._plane.answered(answer, duration, len(content), len(response))
         return response
 
     async def _index(self, content: bytes) -> bytes:
