@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading, following links. Raises OSError, also for everything that is no regular file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a NUL or a lone surrogate: no file has such a name
+        raise OSError(errno.EINVAL, str(error)) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from trimtab_edge.artifacts.download import Downloader, Limits
 from trimtab_edge.artifacts.places import FilePlace, HttpPlace, NoPlace, places
@@ -161,6 +164,31 @@ def test_the_store_comes_first_then_the_uri() -> None:
 def test_an_odd_uri_is_no_place_and_no_crash(uri: str) -> None:
     [place] = places(None, DIGEST, uri)
     assert isinstance(place, NoPlace)
+
+
+ODD = st.text(st.sampled_from(list("abc:/@[]%.?#\\ \x00\n\u00e9\uff0e\ud800-_~0127")), max_size=25)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    start=st.sampled_from(
+        ["http://", "https://", "http://127.0.0.1:9", "http://[::1]:9/", "http://127.0.0.1:", "file:", ""]
+    ),
+    rest=ODD,
+)
+def test_no_uri_makes_fetching_raise_anything_else_than_its_own_errors(
+    target: Target, monkeypatch: pytest.MonkeyPatch, start: str, rest: str
+) -> None:
+    """The URI comes from a desired document. Nothing listens, and no name is looked up outside."""
+
+    def look_up(host: str, *arguments: object, **options: object) -> object:
+        host.encode("idna")
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    limits = Limits(spare=0, connect=0.2, read=0.2, attempts=1)
+    with pytest.raises((OutsideError, TrustError)):
+        target.fetch(None, Release(uri=start + rest), limits)
 
 
 def test_user_password_and_query_of_a_url_are_never_shown() -> None:

@@ -80,6 +80,11 @@ REFUSED = {
     "python object": (b"!!python/object:os.system {}", "E401", "YAML"),
     "alignment is text": (b"alignment: yes please", "E203", "alignment"),
     "alignment without outcome": (b"alignment: {attribute: {input: x, column: 0, cohorts: {}}}", "E203", "outcome"),
+    "cohort named by half a character": (
+        b'{"alignment": {"attribute": {"input": "x", "column": 0, "cohorts": {"\\ud800": {"value": "1"}, "b": {"value": "2"}}}, "outcome": {"output": "y", "positive": "1"}}}',
+        "E203",
+        "surrogates",
+    ),
     "cohort not a number": (
         b"alignment: {attribute: {input: x, column: 0, cohorts: {a: {value: .nan}, b: {value: 1}}}, outcome: {output: y, positive: 1}}",
         "E203",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import os
 import re
 import shutil
@@ -204,6 +205,8 @@ class Downloader:
             )
         except urllib3.exceptions.HTTPError as error:
             raise OutsideError(_reason(error)) from None
+        except (ValueError, http.client.HTTPException) as error:  # a host or path that cannot be asked for
+            raise NotThereError(_reason(error)) from None
         with contextlib.closing(response):
             start = _start(response, offset)
             length = response.headers.get("content-length", "")
