@@ -171,7 +171,10 @@ def sound_outcome(result: ReadResult) -> None:
     build_catalog(result.documents, result.lost)
 
 
-@given(st.binary(max_size=2000))
+BYTES = st.binary(max_size=2000)
+
+
+@given(BYTES)
 def test_any_bytes_give_problems_or_documents(content: bytes) -> None:
     sound_outcome(read_documents({"a.yaml": content}))
 
@@ -185,7 +188,10 @@ YAML_PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@given(st.lists(YAML_PIECES, max_size=60).map("".join))
+HEAPS = st.lists(YAML_PIECES, max_size=60).map("".join)
+
+
+@given(HEAPS)
 def test_any_heap_of_yaml_pieces_gives_problems_or_documents(text: str) -> None:
     sound_outcome(read_documents({"a.yaml": text.encode()}))
 
@@ -197,13 +203,14 @@ def test_what_is_mutated_below_is_valid_to_begin_with() -> None:
     assert read_documents({"a.yaml": VALID}).problems == ()
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, len(VALID)), st.integers(0, 12), st.binary(max_size=6) | YAML_PIECES.map(str.encode)),
-        min_size=1,
-        max_size=4,
-    )
+CHANGES = st.lists(
+    st.tuples(st.integers(0, len(VALID)), st.integers(0, 12), st.binary(max_size=6) | YAML_PIECES.map(str.encode)),
+    min_size=1,
+    max_size=4,
 )
+
+
+@given(CHANGES)
 @settings(max_examples=200)
 def test_a_mutated_manifest_gives_problems_or_documents(changes: list[tuple[int, int, bytes]]) -> None:
     content = VALID
@@ -233,3 +240,24 @@ def test_a_field_with_any_value_gives_problems_or_documents(data: st.DataObject)
         place = below
     place[key] = data.draw(Json)
     sound_outcome(read_documents({"a.yaml": json.dumps(document).encode()}))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("strategy", "check"),
+    [
+        (BYTES, test_any_bytes_give_problems_or_documents),
+        (HEAPS, test_any_heap_of_yaml_pieces_gives_problems_or_documents),
+        (CHANGES, test_a_mutated_manifest_gives_problems_or_documents),
+        (st.data(), test_a_field_with_any_value_gives_problems_or_documents),
+    ],
+    ids=["bytes", "pieces", "mutants", "values"],
+)
+def test_the_same_holds_of_many_more(strategy: st.SearchStrategy[Any], check: Any) -> None:  # noqa: ANN401 - a property
+    @settings(max_examples=8_000)
+    @given(strategy)
+    def holds(value: object) -> None:
+        check.hypothesis.inner_test(value)
+
+    holds()

@@ -245,7 +245,10 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     reads_or_refuses(content)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 8), st.binary(max_size=4)), min_size=1, max_size=3))
+CHANGES = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 8), st.binary(max_size=4)), min_size=1, max_size=3)
+
+
+@given(CHANGES)
 @settings(max_examples=300)
 def test_mutated_documents_are_read_or_refused(changes: list[tuple[int, int, bytes]]) -> None:
     content = EXAMPLE.to_bytes()
@@ -274,6 +277,25 @@ def test_any_value_in_any_place_is_read_or_refused(data: st.DataObject) -> None:
         place = below
     place[key] = data.draw(Json)
     reads_or_refuses(json.dumps(document).encode())
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("strategy", "check"),
+    [
+        (CHANGES, test_mutated_documents_are_read_or_refused),
+        (st.data(), test_any_value_in_any_place_is_read_or_refused),
+    ],
+    ids=["mutants", "values"],
+)
+def test_the_same_holds_of_many_more(strategy: st.SearchStrategy[Any], check: Any) -> None:  # noqa: ANN401 - a property
+    @settings(max_examples=8_000)
+    @given(strategy)
+    def holds(value: object) -> None:
+        check.hypothesis.inner_test(value)
+
+    holds()
 
 
 def test_a_device_in_the_wave_gets_the_target_and_others_the_stable_version() -> None:
