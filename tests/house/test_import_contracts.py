@@ -37,6 +37,9 @@ PLANTED = {
     ),
     "the bot imports a plugin": Planted("rooms-apart", "bot/trimtab_bot/x", "trimtab_plugins"),
     "the device imports the bot": Planted("rooms-apart", "edge_runtime/trimtab_edge/x", "trimtab_bot"),
+    "the server imports the agent": Planted(
+        "device-processes", "edge_runtime/trimtab_edge/serving/x", "trimtab_edge.lifecycle"
+    ),
     "the kernel imports a third-party package": Planted("kernel-stdlib", "config_management/trimtab_kernel/x", "yaml"),
     "the kernel reads the clock": Planted("kernel-pure", "config_management/trimtab_kernel/x", "time"),
     "the kernel opens a socket": Planted("kernel-pure", "config_management/trimtab_kernel/x", "socket"),
