@@ -23,7 +23,7 @@ def triage() -> bytes:
     fleet = (ROOT / "examples/fleet").rglob("*.yaml")
     text = "\n".join(path.read_text("utf-8") for path in fleet if "triage" in path.name)
     for digest in re.findall(r"sha256:([0-9a-f]{64})", text):
-        path = ROOT / "examples/artifacts/sha256" / digest
+        path = ROOT / "examples/artifacts/sha256" / str(digest)
         if path.exists():
             return path.read_bytes()
     raise AssertionError("the example fleet has no triage model")
