@@ -128,6 +128,26 @@ def test_cpu_time_of_long_requests_is_counted_for_the_thread_that_ran_them(tmp_p
     assert counted**2 / 3 - 1e-9 <= squared <= counted**2
 
 
+def test_large_tensors_cost_no_page_faults_once_the_server_is_warm(tmp_path: Path) -> None:
+    """Memory of a 602 kB tensor is used again; faulting it in anew would cost more CPU than everything else."""
+    place(tmp_path / "models", "same", "1.0.0", graphs.identity("FP32"))
+    tensor = {"name": "x", "shape": [1, 150528], "datatype": "FP32", "parameters": {"binary_data_size": 602112}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    body, headers = head + bytes(602112), {"inference-header-content-length": str(len(head))}
+
+    def faults(server: Server) -> int:
+        return int(Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+    with serving(tmp_path / "models", tmp_path / "log") as server:
+        server.wait_ready("same")
+        for _ in range(20):
+            assert server.ask("POST", "/v2/models/same/infer", body, headers).status == 200
+        before = faults(server)
+        for _ in range(50):
+            assert server.ask("POST", "/v2/models/same/infer", body, headers).body.endswith(bytes(602112))
+        assert (faults(server) - before) / 50 < 100
+
+
 def test_metrics_may_have_a_port_of_their_own(tmp_path: Path) -> None:
     place(tmp_path / "models", "adder", "1.0.0", graphs.adder(0.5))
     with serving(tmp_path / "models", tmp_path / "log", "--metrics-port", "0") as server:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from trimtab_edge.serving.allocator import keep_freed_memory
 from trimtab_edge.serving.clients import ClientShares
 from trimtab_edge.serving.connection import BoundedConnection
 from trimtab_edge.serving.dataplane import DataPlane
@@ -158,6 +159,7 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
         )
     # Malformed requests are the clients' business; uvicorn would log a line for each.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(options, announce))
 
