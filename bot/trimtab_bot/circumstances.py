@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_bot.approvals.binding import Binding
-from trimtab_bot.approvals.machine import Circumstances, Hosted, Voter
+from trimtab_bot.approvals.machine import Circumstances, Electorate, Hosted, Voter
 from trimtab_bot.changes.history import versions_of
+from trimtab_bot.changes.likely import find_moves
 from trimtab_bot.findings import Subject
 from trimtab_bot.incidents.evidence import standing
 from trimtab_bot.moments import moment_text
 from trimtab_bot.persons import Role
+from trimtab_config.githost.authors import change_authors
 from trimtab_config.githost.interface import ProposalState
 from trimtab_kernel.canonical import digest_of
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from trimtab_bot.records import Incident, Proposal
     from trimtab_config.git.identity import GitIdentity
     from trimtab_config.githost.interface import GitHost
+    from trimtab_config.githost.interface import Proposal as HostProposal
 
 BOT = "trimtab-bot"
 """The bot as a person: its id in records. Nobody else can have it, and no decision of it ever counts."""
@@ -93,6 +96,14 @@ def targets_between(base: FleetAt, head: FleetAt) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _key_on_host(proposal: Proposal, found: HostProposal | None) -> str:
+    """The proposal's key as the host has it. The host also keeps the digest, where whoever edits our state cannot reach."""
+    if found is None:
+        return proposal.key
+    digest = found.meta.get("digest")
+    return found.key if digest == proposal.ballot.digest else f"{found.key} with digest {digest}"
+
+
 class World:
     """Establishes :class:`Circumstances`. May be used from any thread."""
 
@@ -106,12 +117,9 @@ class World:
         self._sight = sight
         self._clock = clock
         self._voters = voters(configuration.people, configuration.identity)
+        self._undone: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        self._hands: dict[str, frozenset[GitIdentity]] = {}
         self._policy = policy_digest(configuration.approval, configuration.identity)
-
-    @property
-    def voters(self) -> dict[str, Voter]:
-        """The configured persons."""
-        return self._voters
 
     @property
     def policy(self) -> str:
@@ -133,6 +141,28 @@ class World:
         limit = max(self._configuration.freshness, 3 * self._configuration.tick)
         return standing(incident.evidence, subject, self._sight.get(), self._clock(), limit)
 
+    def electorate(self, proposal: Proposal) -> Electorate:
+        """Who may decide about a proposal, by the authors that Git names and the persons that are configured now.
+
+        The bot's own identity is known: it is nobody who could approve. Raises OutsideError, and InputError where the
+        authors of a change cannot be known.
+        """
+        identities: set[GitIdentity] = set()
+        for commit in self._undoes(proposal):
+            if commit not in self._hands:
+                self._hands[commit] = change_authors(self._history.repository, commit).identities
+            identities |= self._hands[commit]
+        known = self._configuration.people.authorship(identities - {self._configuration.identity})
+        return Electorate(self._voters, known.persons, tuple(str(identity) for identity in known.unknown))
+
+    def _undoes(self, proposal: Proposal) -> tuple[str, ...]:
+        """The commits that moved the model to the bad version, found anew on the base that the proposal names."""
+        key = (proposal.ballot.binding.base, proposal.model, proposal.bad_version)
+        if key not in self._undone:
+            found = find_moves(self._history, *key, self._configuration.search_commits)
+            self._undone[key] = tuple(move.commit.sha for move in found.moves)
+        return self._undone[key]
+
     def now(self, proposal: Proposal, incident: Incident) -> Circumstances:
         """The circumstances of one proposal. Raises OutsideError where Git does not answer."""
         ballot, bound = proposal.ballot, proposal.ballot.binding
@@ -145,12 +175,13 @@ class World:
         evidence = self.standing(incident)
         overtaken = self._overtaken(proposal, base)
         binding = Binding(
-            proposal=proposal.key if found is None else found.key,
+            proposal=_key_on_host(proposal, found),
             repository=self.repository,
             branch=self._configuration.branch if found is None else found.base_branch,
             base=base,
             head=head,
             tree=self._tree(head),
+            undoes=self._undoes(proposal),
             targets=self._targets(bound.base, head),
             evidence=evidence.digest,
             policy=self._policy,
@@ -162,7 +193,7 @@ class World:
             standing=evidence.verdict,
             standing_reason=evidence.reason,
             quorum=self._configuration.approval.quorum,
-            voters=self._voters,
+            electorate=self.electorate(proposal),
             hosted=Hosted.ABSENT if found is None else _STATES[found.state],
             merged=found.merged.sha if found is not None and found.merged is not None else None,
             overtaken=overtaken,

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trimtab_bot.approvals.machine import CloseOnHost, Merge, Merged, NotReady, Opened, Phase, step
+from trimtab_bot.approvals.machine import CloseOnHost, Merge, Merged, NotOpened, NotReady, Opened, Phase, step
 from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import moment_text
 from trimtab_bot.recording import record
 from trimtab_bot.records import TimelineRecord
 from trimtab_config.githost.interface import APPROVED_TRAILER, DIGEST_TRAILER
 from trimtab_config.githost.interface import Merged as HostMerged
+from trimtab_kernel.problems import InputError
 
 if TYPE_CHECKING:
     from trimtab_bot.circumstances import World
@@ -46,15 +47,19 @@ class Executor:
         """Put a draft on the host. Raises OutsideError; the next tick tries again."""
         self._scribe.flush()
         binding = proposal.ballot.binding
-        hosted = self._host.open_proposal(
-            key=proposal.key,
-            base=self._configuration.branch,
-            branch=proposal.head_branch,
-            commit=binding.head,
-            title=proposal.title,
-            body=proposal.summary,
-            meta={"proposal": proposal.id, "incident": proposal.incident_id, "digest": proposal.ballot.digest},
-        )
+        try:
+            hosted = self._host.open_proposal(
+                key=proposal.key,
+                base=self._configuration.branch,
+                branch=proposal.head_branch,
+                commit=binding.head,
+                title=proposal.title,
+                body=proposal.summary,
+                meta={"proposal": proposal.id, "incident": proposal.incident_id, "digest": proposal.ballot.digest},
+            )
+        except InputError as error:
+            self._refused(proposal, str(error.problems[0]))
+            return
         at = self._clock()
         with self._store.transaction() as work:
             now = work.proposal(proposal.id)
@@ -76,6 +81,25 @@ class Executor:
                     good_version=now.good_version,
                     digest=now.ballot.digest,
                     text=now.title,
+                )
+            )
+        self._scribe.flush()
+
+    def _refused(self, proposal: Proposal, reason: str) -> None:
+        """The host does not take the draft (a branch of that name is elsewhere, say); the response proposes another."""
+        at = self._clock()
+        with self._store.transaction() as work:
+            now = work.proposal(proposal.id)
+            incident = work.incident(proposal.incident_id)
+            if now is None or incident is None or now.ballot.phase is not Phase.DRAFT:
+                return
+            ballot, _ = step(now.ballot, NotOpened(reason, self._world.now(now, incident)))
+            text = f"not opened: {ballot.code} {ballot.reason}"
+            work.put_proposal(replace(now, ballot=ballot, closed_on_host=True))
+            work.add_timeline(TimelineRecord(now.incident_id, at, text))
+            work.add_record(
+                record(
+                    *(f"{now.id}/open/refused", EntryKind.EFFECT, at, now.id, "not-opened"), proposal=now.id, text=text
                 )
             )
         self._scribe.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -23,18 +22,9 @@ if TYPE_CHECKING:
     from trimtab_bot.configuration import Configuration
     from trimtab_bot.records import CommitRecord, Incident
     from trimtab_bot.remedies.interface import Draft
-    from trimtab_config.git.identity import GitIdentity
 
 _DIFF_BYTES = 64 * 1024
 _KEY_LENGTH = 160
-
-
-@dataclass(frozen=True, slots=True)
-class Authors:
-    """Who had a hand in the offending change: persons, and identities that belong to nobody."""
-
-    persons: frozenset[str]
-    unknown: tuple[GitIdentity, ...]
 
 
 def proposal_key(remedy: str, model: str, version: str, base: str, revision: int) -> str:
@@ -59,7 +49,7 @@ def make_proposal(
     draft: Draft,
     remedy: str,
     offending: CommitRecord,
-    authors: Authors,
+    undoes: tuple[str, ...],
     base: str,
     revision: int,
     at: float,
@@ -94,6 +84,7 @@ def make_proposal(
         base=base,
         head=head,
         tree=history.repository.commit(head).tree,
+        undoes=undoes,
         targets=targets,
         evidence=world.standing(incident).digest,
         policy=world.policy,
@@ -126,8 +117,6 @@ def make_proposal(
             digest=str(binding.digest()),
             expires_at=expires_at,
             proposer=BOT,
-            authors=authors.persons,
-            unknown_authors=tuple(str(identity) for identity in authors.unknown),
         ),
     )
 

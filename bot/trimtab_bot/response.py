@@ -21,13 +21,12 @@ from trimtab_bot.incidents.story import story_of, tell
 from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import span_text
 from trimtab_bot.narration.interface import Plan
-from trimtab_bot.proposing import Authors, make_proposal, proposal_key
+from trimtab_bot.proposing import make_proposal, proposal_key
 from trimtab_bot.recording import record
 from trimtab_bot.records import IncidentPhase, TimelineRecord
 from trimtab_bot.recovery import read_progress
 from trimtab_bot.remedies import remedy
 from trimtab_bot.remedies.interface import Impossible, Situation
-from trimtab_config.git.identity import GitIdentity
 from trimtab_config.githost.interface import ProposalState
 from trimtab_kernel.problems import InputError
 from trimtab_kernel.verdict import Verdict
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from trimtab_bot.moments import Clock
     from trimtab_bot.narration.interface import Narrator
     from trimtab_bot.recording import Scribe
-    from trimtab_bot.records import CommitRecord, Incident, Proposal
+    from trimtab_bot.records import Incident, Proposal
     from trimtab_bot.store.interface import Store, Writing
     from trimtab_config.githost.interface import GitHost
 
@@ -261,7 +260,7 @@ class Response:
             draft=outcome,
             remedy=ROLLBACK,
             offending=records[0],
-            authors=self._authors(records),
+            undoes=tuple(each.sha for each in records),
             base=fleet.commit,
             revision=self._revision(incident, fleet.commit, at),
             at=at,
@@ -297,12 +296,6 @@ class Response:
             )
         self._executor.open(proposal)
         self._escalate_without_electorate(incident, proposal, at)
-
-    def _authors(self, records: list[CommitRecord]) -> Authors:
-        """Everybody with a hand in any of the changes. The bot's own identity is known: it is nobody who could approve."""
-        identities = {GitIdentity.lenient(text) for each in records for text in each.authors}
-        known = self._configuration.people.authorship(identities - {self._configuration.identity})
-        return Authors(known.persons, known.unknown)
 
     def _revision(self, incident: Incident, base: str, at: float) -> int:
         """The first try that neither the store nor the host knows.
@@ -354,11 +347,11 @@ class Response:
         self._escalate(blocked, text, at)
 
     def _escalate_without_electorate(self, incident: Incident, proposal: Proposal, at: float) -> None:
-        voters = self._world.voters
-        able = [person for person in voters if objection(proposal.ballot, person, voters) is None]
+        electorate = self._world.electorate(proposal)
+        able = [person for person in electorate.voters if objection(proposal.ballot, person, electorate) is None]
         quorum = self._configuration.approval.quorum
         if len(able) < quorum:
-            unknown = ", ".join(proposal.ballot.unknown_authors)
+            unknown = ", ".join(electorate.unknown_authors)
             why = (
                 f"an author of the change is not a configured person: {unknown}"
                 if unknown

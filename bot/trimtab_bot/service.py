@@ -193,13 +193,18 @@ class DecisionService:
             ),
             quorum=self._configuration.approval.quorum,
             timeline=tuple(TimelineEntry(entry.at, entry.text) for entry in timeline),
-            refused_for=self._refusals(ballot),
+            refused_for=self._refusals(proposal),
         )
 
-    def _refusals(self, ballot: Ballot) -> dict[str, str]:
+    def _refusals(self, proposal: Proposal) -> dict[str, str]:
+        """Person -> why they may not approve. Nothing is known while Git does not answer; a decision will say so."""
+        try:
+            electorate = self._world.electorate(proposal)
+        except (OutsideError, InputError):
+            return {}
         found = {}
         for person in self._configuration.people:
-            refused = objection(ballot, person.id, self._world.voters)
+            refused = objection(proposal.ballot, person.id, electorate)
             if refused is not None:
                 found[person.id] = f"{refused.code} {refused.reason}"
         return found

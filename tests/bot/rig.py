@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 from tests.bot.counts import CountsSource, Fleet
 from tests.repositories import ScratchRepository
 from trimtab_bot.assembly import Bot, Ports, assemble
+from trimtab_bot.assessment import assess, watch_targets
+from trimtab_bot.changes.history import History
+from trimtab_bot.circumstances import Sight, World
 from trimtab_bot.configuration import Configuration, read_configuration
+from trimtab_bot.incidents.evidence import Look
 from trimtab_bot.ledger.sqlite import SqliteLedger
 from trimtab_bot.store.sql import SqlStore
 from trimtab_config.git.identity import GitIdentity
@@ -297,6 +301,17 @@ class Site:
         found = self.bot.decisions.proposal(self.proposal().id)
         assert found is not None
         return found
+
+    def world(self) -> World:
+        """What the bot establishes before a decision, with a look of its own."""
+        history = History(self.origin.repository, self.configuration.path)
+        sight = Sight()
+        fleet = history.fleet(self.origin.tip())
+        targets = watch_targets(fleet.catalog)
+        source = CountsSource(self.fleet.path, lambda: self.now)
+        found = assess(targets, source, self.configuration.window, self.now, self.configuration.alarms)
+        sight.put(Look(self.now, targets, {finding.subject: finding for finding in found}))
+        return World(self.configuration, history, self.host, sight, lambda: self.now)
 
     def approve(self, name: str) -> DecisionResult:
         shown = self.view()

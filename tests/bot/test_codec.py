@@ -23,8 +23,7 @@ TIMES = st.floats(0, 4e9).map(rounded)
         ballot,
         phase=st.sampled_from(Phase),
         expires_at=st.floats(allow_nan=False),
-        authors=st.frozensets(TEXT),
-        unknown_authors=st.lists(TEXT).map(tuple),
+        reason=TEXT,
         votes=st.lists(st.builds(Vote, TEXT, TEXT, st.floats(allow_nan=False))).map(tuple),
         merged=st.none() | TEXT,
     )

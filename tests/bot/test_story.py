@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bot.rig import ADA, BO, CY, FAIR, KIOSKS, MARA, RELEASE, UNFAIR
-from trimtab_bot.approvals.machine import Phase
+from tests.bot.rig import ADA, BO, CY, FAIR, KIOSKS, MARA, PEOPLE, RELEASE, UNFAIR
+from trimtab_bot.approvals.binding import Binding
+from trimtab_bot.approvals.machine import Look, Merge, Phase, step
 from trimtab_bot.inbox.interface import Accepted, Refused
 from trimtab_bot.ledger.verification import verify
+from trimtab_bot.proposing import branch_name, proposal_key
 from trimtab_bot.records import IncidentPhase
 from trimtab_config.githost.interface import ProposalState
 
@@ -219,6 +222,24 @@ def test_an_author_whom_nobody_knows_bars_approval_and_help_is_called(site: Site
     assert "bo@home.example" in escalated["text"]
 
 
+def test_an_identity_that_is_added_to_its_person_lets_others_approve(site: Site) -> None:
+    """Nothing is proposed anew: who may decide is established when somebody decides."""
+    site.tick()
+    site.origin.release(who="Bo Lindqvist <bo@home.example>")
+    site.bad()
+    site.tick()
+    assert code(site.approve("ada")) == "B406"
+    people = [
+        {**each, "git": [*each["git"], "Bo Lindqvist <bo@home.example>"]} if each["id"] == "bo" else each
+        for each in PEOPLE
+    ]
+    site.configure(people=people)
+    site.restart()
+    site.tick()
+    assert [code(site.approve(name)) for name in ("bo", "ada")] == ["B405", "accepted"]
+    assert len(site.proposals()) == 1
+
+
 def test_a_quorum_of_two_takes_two_distinct_persons(site: Site) -> None:
     site.configure(approval={"quorum": 2, "expiry": "4h"})
     site.restart()
@@ -391,6 +412,57 @@ def test_the_bot_stops_asking_after_five_times(site: Site) -> None:
         site.tick()
     assert len(site.proposals()) == 5
     assert site.incident().obstacle_code == "B311"
+
+
+@pytest.mark.parametrize("votes", [False, True])
+def test_state_that_was_edited_between_approval_and_merge_merges_nothing(site: Site, votes: bool) -> None:
+    """Each field alone, with the digest made to fit and even with votes for it: Git, metrics and configuration disagree."""
+    site.broken()
+    site.approve("ada")
+    approved, incident = site.proposal(), site.incident()
+    world = site.world()
+    untouched, _ = step(approved.ballot, Look(world.now(approved, incident)))
+    assert untouched.phase is Phase.EXECUTING
+    for field in fields(Binding):
+        value = getattr(approved.ballot.binding, field.name)
+        other = value[:-1] if isinstance(value, tuple) else value[:-1] + ("0" if value[-1] != "0" else "1")
+        forged = replace(approved.ballot.binding, **{field.name: other})  # type: ignore[arg-type]  # the field's own type
+        digest = str(forged.digest())
+        ballot = replace(approved.ballot, binding=forged, digest=digest)
+        if votes:
+            ballot = replace(ballot, votes=tuple(replace(vote, digest=digest) for vote in ballot.votes))
+        after, commands = step(ballot, Look(world.now(replace(approved, ballot=ballot), incident)))
+        assert after.phase is Phase.VOID, field.name
+        assert not [command for command in commands if isinstance(command, Merge)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code_of_end"),
+    [(86400.0, "B418"), (-1.0, "B418")],
+)
+def test_an_expiry_that_was_edited_voids_it(site: Site, seconds: float, code_of_end: str) -> None:
+    site.broken()
+    site.approve("ada")
+    approved = site.proposal()
+    with site.store.transaction() as work:
+        ballot = replace(approved.ballot, expires_at=approved.ballot.expires_at + seconds)
+        work.put_proposal(replace(approved, ballot=ballot))
+    site.tick()
+    assert (site.proposals()[0].ballot.phase, site.proposals()[0].ballot.code) == (Phase.VOID, code_of_end)
+    assert site.origin.merges_of_the_bot() == []
+
+
+def test_evidence_that_was_edited_voids_it(site: Site) -> None:
+    site.broken()
+    site.approve("ada")
+    incident = site.incident()
+    with site.store.transaction() as work:
+        forged = replace(incident.evidence, snapshot=incident.evidence.snapshot.replace('"n":4000', '"n":9000'))
+        assert forged != incident.evidence
+        work.put_incident(replace(incident, evidence=forged))
+    site.tick()
+    assert (site.proposals()[0].ballot.phase, site.proposals()[0].ballot.code) == (Phase.VOID, "B416")
+    assert site.origin.merges_of_the_bot() == []
 
 
 # ---------------------------------------------------------------- people overrule the bot
@@ -627,6 +699,20 @@ def test_a_bot_that_lost_its_memory_withdraws_what_it_cannot_vouch_for(site: Sit
     hosted = [site.host.proposal(number) for number in (1, 2)]
     assert [each.state for each in hosted if each] == [ProposalState.CLOSED, ProposalState.OPEN]
     assert len(site.proposals()) == 1
+
+
+def test_a_branch_that_is_in_the_way_leads_to_another_name(site: Site) -> None:
+    """Somebody holds the branch that the proposal wants, at another commit: it is never overwritten."""
+    site.tick()
+    bad = site.origin.release()
+    taken = f"refs/heads/{branch_name(proposal_key('rollback', 'triage', '1.2.0', bad, 1))}"
+    site.origin.scratch.git("update-ref", taken, site.origin.head)
+    site.bad()
+    site.tick(2)
+    first, second = site.proposals()
+    assert (first.ballot.phase, first.ballot.code) == (Phase.VOID, "B312")
+    assert second.ballot.phase is Phase.PENDING
+    assert site.origin.scratch.text("rev-parse", taken) == site.origin.head
 
 
 def test_status_shows_what_is_watched(site: Site) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Binding:
     """Everything that a decision is about.
 
-    ``proposal`` is the proposal's own key; it makes the digest good for one use. ``targets`` are lines such as
-    ``camera-emea triage 1.1.0 -> 1.0.0``. ``evidence`` and ``policy`` are digests of what was claimed and of the rules
+    ``proposal`` is the proposal's own key; it makes the digest good for one use. ``undoes`` are the commits that are
+    undone, whose authors may not decide. ``targets`` are lines such as ``camera-emea triage 1.1.0 -> 1.0.0``. ``evidence`` and ``policy`` are digests of what was claimed and of the rules
     of approval. ``expires_at`` is RFC 3339 text.
     """
 
@@ -31,6 +31,7 @@ class Binding:
     base: str
     head: str
     tree: str
+    undoes: tuple[str, ...]
     targets: tuple[str, ...]
     evidence: str
     policy: str
@@ -62,6 +63,7 @@ _CODES = {
     "base": "B412",
     "head": "B413",
     "tree": "B414",
+    "undoes": "B415",
     "targets": "B415",
     "evidence": "B416",
     "policy": "B417",
@@ -74,6 +76,7 @@ _NAMES = {
     "base": "the base branch",
     "head": "the proposed commit",
     "tree": "the proposed tree",
+    "undoes": "what would be undone",
     "targets": "what would be changed",
     "evidence": "the evidence",
     "policy": "the rules of approval",

@@ -60,9 +60,8 @@ class Vote:
 class Ballot:
     """What the machine remembers of a proposal.
 
-    ``digest`` is that of ``binding`` when the proposal was made. ``authors`` are persons; ``unknown_authors`` are Git
-    identities that belong to no configured person. ``code`` and ``reason`` say why it ended, or why it waits;
-    ``merged`` is the merge commit.
+    ``digest`` is that of ``binding`` when the proposal was made. ``code`` and ``reason`` say why it ended, or why it
+    waits; ``merged`` is the merge commit. Who may decide is not remembered but established each time.
     """
 
     phase: Phase
@@ -70,8 +69,6 @@ class Ballot:
     digest: str
     expires_at: float
     proposer: str
-    authors: frozenset[str]
-    unknown_authors: tuple[str, ...]
     votes: tuple[Vote, ...] = ()
     code: str = ""
     reason: str = ""
@@ -97,12 +94,24 @@ class Voter:
 
 
 @dataclass(frozen=True, slots=True)
+class Electorate:
+    """Who may decide about one proposal: the configured persons by id, and those who wrote what it undoes.
+
+    ``authors`` are persons; ``unknown_authors`` are Git identities that belong to no configured person.
+    """
+
+    voters: Mapping[str, Voter]
+    authors: frozenset[str]
+    unknown_authors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Circumstances:
     """The world at the moment of an event, established by the driver.
 
-    ``binding`` is the binding computed anew. ``standing`` is what the evidence says now, with its reason. ``voters``
-    are the configured persons by id. ``merged`` is the merge commit where ``hosted`` is MERGED. ``overtaken`` says, where
-    it is so, that the branch has moved past what the proposal would undo.
+    ``binding`` is the binding computed anew. ``standing`` is what the evidence says now, with its reason.
+    ``merged`` is the merge commit where ``hosted`` is MERGED. ``overtaken`` says, where it is so, that the branch has moved
+    past what the proposal would undo.
     """
 
     at: float
@@ -110,7 +119,7 @@ class Circumstances:
     standing: Verdict
     standing_reason: str
     quorum: int
-    voters: Mapping[str, Voter]
+    electorate: Electorate
     hosted: Hosted
     merged: str | None = None
     overtaken: str = ""
@@ -123,6 +132,14 @@ class Circumstances:
 class Opened:
     """The Git host has the proposal."""
 
+    now: Circumstances
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """The Git host refuses the proposal as it is, and says why; trying the same again is useless."""
+
+    reason: str
     now: Circumstances
 
 
@@ -168,7 +185,7 @@ class NotReady:
     now: Circumstances
 
 
-Event: TypeAlias = Opened | Approve | Deny | Look | Merged | NotReady
+Event: TypeAlias = Opened | NotOpened | Approve | Deny | Look | Merged | NotReady
 
 
 # ---------------------------------------------------------------- commands
@@ -206,21 +223,21 @@ Result: TypeAlias = tuple[Ballot, tuple[Command, ...]]
 # ---------------------------------------------------------------- who may
 
 
-def objection(ballot: Ballot, person: str, voters: Mapping[str, Voter], *, approving: bool = True) -> Refused | None:
+def objection(ballot: Ballot, person: str, electorate: Electorate, *, approving: bool = True) -> Refused | None:
     """Why this person may not decide about this proposal, or None. A stranger among the authors bars approval only."""
-    voter = voters.get(person)
+    voter = electorate.voters.get(person)
     if voter is None:
         return Refused("B402", f'nobody is configured as "{person}"; ask for an entry under "people"')
     if voter.is_proposer or person == ballot.proposer:
         return Refused("B404", "the bot made this proposal and may not decide about it; another person must")
     if not voter.may_decide:
         return Refused("B403", f'"{person}" has no role that may decide; an approver must')
-    if person in ballot.authors:
+    if person in electorate.authors:
         return Refused(
             "B405", f'"{person}" is an author of the change that this proposal undoes; somebody else must decide'
         )
-    if approving and ballot.unknown_authors:
-        listed = ", ".join(ballot.unknown_authors)
+    if approving and electorate.unknown_authors:
+        listed = ", ".join(electorate.unknown_authors)
         return Refused(
             "B406", f"an author of the offending change is not a configured person ({listed}); add the identity to one"
         )
@@ -235,7 +252,7 @@ def counted(ballot: Ballot, now: Circumstances) -> tuple[Vote, ...]:
         if (
             vote.person in seen
             or vote.digest != ballot.digest
-            or objection(ballot, vote.person, now.voters) is not None
+            or objection(ballot, vote.person, now.electorate) is not None
         ):
             continue
         seen.add(vote.person)
@@ -295,6 +312,10 @@ def _opened(ballot: Ballot, event: Opened) -> Result:
     return replace(ballot, phase=Phase.PENDING), ()
 
 
+def _not_opened(ballot: Ballot, event: NotOpened) -> Result:
+    return _ended(ballot, Phase.VOID, "B312", f"the Git host refuses the proposal: {event.reason}"), ()
+
+
 def _look(ballot: Ballot, event: Look) -> Result:
     ended = _ending(ballot, event.now)
     if ended is not None:
@@ -325,7 +346,7 @@ def _look_approved(ballot: Ballot, event: Look) -> Result:
 
 def _approve(ballot: Ballot, event: Approve) -> Result:
     now = event.now
-    refused = objection(ballot, event.person, now.voters)
+    refused = objection(ballot, event.person, now.electorate)
     if refused is not None:
         return ballot, (Answer(refused),)
     if event.digest != ballot.digest:
@@ -348,7 +369,7 @@ def _approve(ballot: Ballot, event: Approve) -> Result:
 
 def _approve_again(ballot: Ballot, event: Approve) -> Result:
     """Approved or being merged already: a repeat by the same person is harmless, anybody else's is not needed."""
-    refused = objection(ballot, event.person, event.now.voters)
+    refused = objection(ballot, event.person, event.now.electorate)
     if refused is None and event.digest != ballot.digest:
         refused = _other_digest(ballot, event.digest)
     if refused is not None:
@@ -371,7 +392,7 @@ def _other_digest(ballot: Ballot, digest: str) -> Refused:
 
 def _deny(ballot: Ballot, event: Deny) -> Result:
     now = event.now
-    refused = objection(ballot, event.person, now.voters, approving=False)
+    refused = objection(ballot, event.person, now.electorate, approving=False)
     if refused is None and event.digest != ballot.digest:
         refused = _other_digest(ballot, event.digest)
     if refused is None and not event.reason.strip():
@@ -394,7 +415,7 @@ def _decide_draft(ballot: Ballot, event: Approve | Deny) -> Result:
 
 
 def _decide_ended(ballot: Ballot, event: Approve | Deny) -> Result:
-    refused = objection(ballot, event.person, event.now.voters, approving=isinstance(event, Approve))
+    refused = objection(ballot, event.person, event.now.electorate, approving=isinstance(event, Approve))
     return ballot, (Answer(refused or _end_refusal(ballot)),)
 
 
@@ -427,6 +448,7 @@ TABLE: Mapping[Phase, Mapping[type, _Rule]] = MappingProxyType(
     {
         Phase.DRAFT: {
             Opened: _to(_opened, Phase.PENDING),
+            NotOpened: _to(_not_opened, Phase.VOID),
             Look: _to(_look, *_ENDS),
             Approve: _to(_decide_draft),
             Deny: _to(_decide_draft),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import closing
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -51,15 +51,13 @@ class SqliteLedger:
         if reading and not path.is_file():
             raise OutsideError(f"there is no ledger at {path}")
         self._engine = open_sqlite(path)
+        self._name = path.name
         if reading:
             return
-        try:
-            with self._engine.begin() as connection:
-                _METADATA.create_all(connection)
-                for guard in _GUARDS:
-                    connection.exec_driver_sql(guard)
-        except sa.exc.DatabaseError as error:
-            raise OutsideError(f"the ledger {path.name} cannot be opened: {error.orig}") from None
+        with self._answering(), self._engine.begin() as connection:
+            _METADATA.create_all(connection)
+            for guard in _GUARDS:
+                connection.exec_driver_sql(guard)
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -67,7 +65,7 @@ class SqliteLedger:
 
     def append(self, record: Record) -> Entry:
         """See the port. The write lock is taken first, so that two writers never see the same head."""
-        with self._engine.begin() as connection:
+        with self._answering(), self._engine.begin() as connection:
             existing = connection.execute(sa.select(_ENTRIES).where(_ENTRIES.c.key == record.key)).first()
             if existing is not None:
                 entry = _entry(existing)
@@ -102,7 +100,7 @@ class SqliteLedger:
 
     def head(self) -> Head | None:
         """See the port."""
-        with self._engine.connect().execution_options(reading=True) as connection:
+        with self._answering(), self._engine.connect().execution_options(reading=True) as connection:
             return _head(connection)
 
     def entries(self, subject: str | None = None) -> Iterator[Entry]:
@@ -110,10 +108,17 @@ class SqliteLedger:
         query = sa.select(_ENTRIES).order_by(_ENTRIES.c.position)
         if subject is not None:
             query = query.where(_ENTRIES.c.subject == subject)
-        reader = self._engine.connect().execution_options(reading=True)
-        with reader as connection, closing(connection.execute(query)) as rows:
-            for row in rows:
+        with self._answering(), self._engine.connect().execution_options(reading=True) as connection:
+            for row in connection.execute(query).all():
                 yield _entry(row)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Turns what the database says of the file, the disk or locks into our error."""
+        try:
+            yield
+        except sa.exc.DatabaseError as error:
+            raise OutsideError(f"the ledger {self._name} does not answer: {error.orig}") from error
 
 
 def _head(connection: sa.Connection) -> Head | None:

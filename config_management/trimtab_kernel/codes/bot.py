@@ -115,6 +115,12 @@ CODES: tuple[Code, ...] = (
         "Proposals for the same change keep ending before anybody decides, so one more would not help.",
         "Find out why they end (the last reason is given), or act by hand; the bot tries again when the branch moves.",
     ),
+    Code(
+        "B312",
+        "the Git host refuses the proposal",
+        "The host does not take the branch or the commit as it is; the same again would be refused again.",
+        "Read the reason; the bot tries another name by itself.",
+    ),
     # B40x, B41x, B43x: decisions
     Code(
         "B401",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trimtab_bot.approvals.binding import Binding
-from trimtab_bot.approvals.machine import Ballot, Circumstances, Hosted, Phase, Voter
+from trimtab_bot.approvals.machine import Ballot, Circumstances, Electorate, Hosted, Phase, Voter
 from trimtab_kernel.verdict import Verdict
 
 NOW = 1_800_000_000.0
@@ -17,6 +17,7 @@ BINDING = Binding(
     base="a" * 40,
     head="b" * 40,
     tree="c" * 40,
+    undoes=("f" * 40,),
     targets=("emea-kiosk triage 1.2.0 -> 1.1.0", "latam-kiosk triage 1.2.0 -> 1.1.0"),
     evidence="sha256:" + "d" * 64,
     policy="sha256:" + "e" * 64,
@@ -31,6 +32,9 @@ VOTERS = {
 }
 
 
+BY_BO = Electorate(VOTERS, frozenset({"bo"}), ())
+
+
 def ballot(phase: Phase = Phase.PENDING, **changes: object) -> Ballot:
     """A proposal against a change that bo wrote, made by the bot."""
     made = Ballot(
@@ -39,8 +43,6 @@ def ballot(phase: Phase = Phase.PENDING, **changes: object) -> Ballot:
         digest=str(BINDING.digest()),
         expires_at=EXPIRES,
         proposer="bot",
-        authors=frozenset({"bo"}),
-        unknown_authors=(),
     )
     return replace(made, **changes)  # type: ignore[arg-type]  # the tests name real fields
 
@@ -53,7 +55,7 @@ def world(**changes: object) -> Circumstances:
         standing=Verdict.BREACH,
         standing_reason="the whole interval is beyond the limit",
         quorum=1,
-        voters=VOTERS,
+        electorate=BY_BO,
         hosted=Hosted.OPEN,
     )
     return replace(now, **changes)  # type: ignore[arg-type]  # the tests name real fields

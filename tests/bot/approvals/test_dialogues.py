@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bot.approvals.table import BINDING, EXPIRES, NOW, VOTERS, ballot, world
+from tests.bot.approvals.table import BINDING, BY_BO, EXPIRES, NOW, VOTERS, ballot, world
 from trimtab_bot.approvals.binding import Binding, differences
 from trimtab_bot.approvals.machine import (
     TABLE,
@@ -15,20 +16,26 @@ from trimtab_bot.approvals.machine import (
     Ballot,
     CloseOnHost,
     Deny,
+    Electorate,
     Event,
     Hosted,
     ImpossibleError,
     Look,
     Merge,
     Merged,
+    NotOpened,
     NotReady,
     Opened,
     Phase,
+    Voter,
     objection,
     step,
 )
 from trimtab_bot.inbox.interface import Accepted
 from trimtab_kernel.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DIGEST = str(BINDING.digest())
 P = Phase
@@ -67,6 +74,14 @@ def words(commands: object) -> tuple[str, ...]:
             case CloseOnHost(code, _):
                 said.append(f"close {code}")
     return tuple(said)
+
+
+STRANGE = replace(BY_BO, unknown_authors=("Mallory <m@example.org>",))
+
+
+def among(voters: Mapping[str, Voter]) -> Electorate:
+    """The change is bo's, and these are the persons."""
+    return replace(BY_BO, voters=voters)
 
 
 MOVED = replace(BINDING, base="9" * 40)
@@ -130,8 +145,25 @@ DIALOGUES: dict[str, tuple[Ballot, list[Turn]]] = {
         [Turn(approve("eve"), P.PENDING, ("B402",)), Turn(approve("vi"), P.PENDING, ("B403",))],
     ),
     "an author whom nobody knows bars every approval, but not a denial": (
-        ballot(unknown_authors=("Mallory <m@example.org>",)),
-        [Turn(approve("ada"), P.PENDING, ("B406",)), Turn(deny("ada"), P.DENIED, ("close B433", "accepted"))],
+        ballot(),
+        [
+            Turn(approve("ada", electorate=STRANGE), P.PENDING, ("B406",)),
+            Turn(deny("ada", electorate=STRANGE), P.DENIED, ("close B433", "accepted")),
+        ],
+    ),
+    "an approver who turns out to be an author no longer counts": (
+        ballot(),
+        [
+            Turn(approve("ada"), P.APPROVED, ("accepted",)),
+            Turn(look(electorate=replace(BY_BO, authors=frozenset({"bo", "ada"}))), P.PENDING),
+        ],
+    ),
+    "an author whom nobody knew becomes known, and others may approve": (
+        ballot(),
+        [
+            Turn(approve("ada", electorate=STRANGE), P.PENDING, ("B406",)),
+            Turn(approve("ada"), P.APPROVED, ("accepted",)),
+        ],
     ),
     "a decision about another digest is refused": (
         ballot(),
@@ -223,7 +255,7 @@ DIALOGUES: dict[str, tuple[Ballot, list[Turn]]] = {
         ballot(),
         [
             Turn(approve("ada"), P.APPROVED, ("accepted",)),
-            Turn(look(voters={**VOTERS, "ada": replace(VOTERS["ada"], may_decide=False)}), P.PENDING),
+            Turn(look(electorate=among({**VOTERS, "ada": replace(VOTERS["ada"], may_decide=False)})), P.PENDING),
             Turn(look(), P.PENDING),
             Turn(approve("cy"), P.APPROVED, ("accepted",)),
         ],
@@ -232,7 +264,7 @@ DIALOGUES: dict[str, tuple[Ballot, list[Turn]]] = {
         ballot(),
         [
             Turn(approve("ada"), P.APPROVED, ("accepted",)),
-            Turn(look(voters={name: voter for name, voter in VOTERS.items() if name != "ada"}), P.PENDING),
+            Turn(look(electorate=among({name: voter for name, voter in VOTERS.items() if name != "ada"})), P.PENDING),
         ],
     ),
     "a quorum that was raised is not met any more": (
@@ -252,6 +284,13 @@ DIALOGUES: dict[str, tuple[Ballot, list[Turn]]] = {
     "nobody decides about a draft": (
         ballot(P.DRAFT),
         [Turn(approve("ada"), P.DRAFT, ("B411",)), Turn(deny("ada"), P.DRAFT, ("B411",))],
+    ),
+    "the host refuses a draft": (
+        ballot(P.DRAFT),
+        [
+            Turn(NotOpened("the branch is elsewhere", world()), P.VOID),
+            Turn(approve("ada"), P.VOID, ("B312",)),
+        ],
     ),
     "a draft whose ground has moved is never opened": (
         ballot(P.DRAFT),
@@ -298,6 +337,7 @@ CODES = {
     "base": "B412",
     "head": "B413",
     "tree": "B414",
+    "undoes": "B415",
     "targets": "B415",
     "evidence": "B416",
     "policy": "B417",
@@ -368,7 +408,7 @@ def test_every_difference_is_named_most_telling_first() -> None:
 
 @pytest.mark.parametrize("person", sorted({*VOTERS, "eve"}))
 def test_what_the_page_shows_is_what_the_machine_does(person: str) -> None:
-    shown = objection(ballot(), person, VOTERS)
+    shown = objection(ballot(), person, BY_BO)
     _, (answer,) = step(ballot(), approve(person))
     assert isinstance(answer, Answer)
     assert (shown is None) == isinstance(answer.result, Accepted)

@@ -94,12 +94,25 @@ def test_what_is_committed_is_synchronous_and_in_a_write_ahead_log(ledger: Sqlit
         assert connection.execute(sa.text("PRAGMA synchronous")).scalar() == 2  # FULL
 
 
+def test_a_file_that_is_no_ledger_is_an_outside_failure_for_the_writer(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database, but long enough to be looked at " * 40)
+    with pytest.raises(OutsideError, match="does not answer"):
+        SqliteLedger(tmp_path / "text.db")
+
+
+def test_reading_makes_no_ledger_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(OutsideError, match="no ledger"):
+        SqliteLedger(tmp_path / "none.db", reading=True)
+    assert not (tmp_path / "none.db").exists()
+
+
 # ---------------------------------------------------------------- tampering
 
 
 def tamper(path: Path, statement: str, *values: object) -> None:
     """What somebody who owns the file can do: the guards go first."""
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous=OFF")
         connection.execute("DROP TRIGGER IF EXISTS entries_no_update")
         connection.execute("DROP TRIGGER IF EXISTS entries_no_delete")
         connection.execute(statement, values)
