@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from trimtab_kernel.desired import Alignment, Artifact, Cohort, Conditions, DesiredDocument, DesiredModel
+from trimtab_kernel.desired import (
+    Alignment,
+    Artifact,
+    Cohort,
+    Conditions,
+    DesiredDocument,
+    DesiredModel,
+    InferenceRules,
+)
 from trimtab_kernel.identity import Digest
 
 if TYPE_CHECKING:
@@ -190,6 +198,7 @@ class Fleet:
         percent: Fraction = Fraction(100),
         alignment: Alignment | None = None,
         conditions: Conditions | None = None,
+        inference: InferenceRules | None = None,
     ) -> None:
         """Ask for a release in the next document."""
         self.models[model] = DesiredModel(
@@ -204,6 +213,7 @@ class Fleet:
             Digest.of(model.encode()),
             alignment,
             conditions or Conditions(),
+            inference=inference,
         )
 
     def mount_document(self, content: bytes | None = None) -> None:

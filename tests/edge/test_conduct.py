@@ -84,6 +84,21 @@ def test_a_timeout_that_is_none_is_the_clients_mistake(tmp_path: Path, timeout: 
         decode_request(body)
 
 
+def test_grpc_requests_carry_the_same_timeout() -> None:
+    pytest.importorskip("grpc", reason="needs the extra edge-grpc")
+    from trimtab_edge.serving.failure import RequestError
+    from trimtab_edge.serving.grpc import codec
+    from trimtab_edge.serving.grpc import open_inference_pb2 as pb
+
+    message = pb.ModelInferRequest(model_name="m")
+    assert codec.decode_request(message)[0].timeout is None
+    message.parameters["timeout"].int64_param = 250_000
+    assert codec.decode_request(message)[0].timeout == 0.25
+    message.parameters["timeout"].string_param = "1"
+    with pytest.raises(RequestError, match="timeout"):
+        codec.decode_request(message)
+
+
 def test_a_models_own_limit_holds_while_another_model_has_threads(tmp_path: Path) -> None:
     """With two threads and one turn, two requests of the slow model take turns, and the other model is not kept."""
     place(tmp_path / "models", "other", "1.0.0", graphs.slow(2.0, 20))

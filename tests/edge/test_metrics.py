@@ -17,6 +17,7 @@ from trimtab_edge.telemetry.exposition import InferenceCollector, UpdateCollecto
 from trimtab_edge.telemetry.inference import InferenceCounts
 from trimtab_edge.telemetry.updates import UpdateCounts
 from trimtab_kernel import vocabulary
+from trimtab_kernel.desired import InferenceRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     root = tmp_path_factory.mktemp("device")
     fleet = Fleet(root / "fleet")
     first, second = fleet.publish("1.0.0", graphs.adder(0.5)), fleet.publish("1.1.0", graphs.adder(1.5))
+    rules = InferenceRules(daily_data=25)  # a request moves 28 bytes: the second one is beyond it
     fleet.ask("adder", first, alignment=ALIGNMENT)
     (root / "models").mkdir()
     with serving(root / "models", root / "log") as server, (root / "agent.log").open("w") as log:
@@ -45,11 +47,11 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
             server.wait_ready("adder", "1.0.0")
             row = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
             server.infer("adder", row)
-            fleet.ask("adder", second, alignment=ALIGNMENT)
+            fleet.ask("adder", second, alignment=ALIGNMENT, inference=rules)
             server.wait_ready("adder", "1.1.0")
             agent = Server(process, "127.0.0.1", port, root / "agent.log")
             wait_until(lambda: sample(agent.samples(), "trimtab_agent_active", model="adder", version="1.1.0") == 1)
-            server.infer("adder", row)
+            assert [server.infer("adder", row).status for _ in range(2)] == [200, 429]
             yield server.ask("GET", "/metrics").body.decode(), agent.ask("GET", "/metrics").body.decode()
         finally:
             process.terminate()
@@ -86,6 +88,12 @@ def test_a_device_with_one_model_two_cohorts_and_an_update_behind_it_stays_withi
 ) -> None:
     series = [key for text in device for key in samples_of(text)]
     assert len(series) == len(set(series)) <= BUDGET
+
+
+def test_budgets_reach_the_server_from_the_desired_document(device: tuple[str, str]) -> None:
+    serve = samples_of(device[0])
+    assert sample(serve, "trimtab_budget_requests_total", model="adder", decision="refused") == 1
+    assert sample(serve, "trimtab_budget_requests_total", model="adder", decision="offloaded") == 0
 
 
 def test_the_counts_of_both_versions_are_there_after_an_update(device: tuple[str, str]) -> None:

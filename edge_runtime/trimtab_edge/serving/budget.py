@@ -88,7 +88,8 @@ class Budget:
         A request is let in while any of the day's budget is left, so the last one may exceed it by what it takes.
         """
         if self.usage is not None:
-            used = self.usage.at(moment)
+            self.usage.at(moment)
+            used = self.usage
             if used.data + data > self._data or used.data >= self._data:
                 return Constraint("data", DAY - moment.wall % DAY)
             if used.cpu_seconds >= self._cpu:

@@ -21,16 +21,43 @@ if TYPE_CHECKING:
     from trimtab_edge.conduct import Boundary, Conduct, Range
 
 
+class _Table:
+    """All ranges of one input, so that they are held against its rows at once. ``columns`` None: one range for all."""
+
+    __slots__ = ("columns", "highs", "input", "lows", "rules")
+
+    def __init__(self, rules: tuple[Range, ...]) -> None:
+        self.rules = rules
+        self.input = rules[0].input
+        columns = [rule.column for rule in rules if rule.column is not None]
+        self.columns = np.array(columns, np.intp) if columns else None
+        self.lows = np.array([rule.low for rule in rules])
+        self.highs = np.array([rule.high for rule in rules])
+
+    def inside(self, array: Array) -> Array:
+        """By row, and by range or, where there is one for all columns, by column."""
+        values = _columns(array, None)
+        if self.columns is not None:
+            values = values[:, self.columns]
+        return np.logical_and(values >= self.lows, values <= self.highs)
+
+
 class Guard:
     """The declared checks of one version. Any thread may use it."""
 
-    __slots__ = ("_boundary", "_ranges")
+    __slots__ = ("_boundary", "_tables")
 
     def __init__(self, conduct: Conduct, signature: Signature, file: str) -> None:
         """Raises :class:`InputError` (E407) where a declaration names what the model does not have."""
+        by_input: dict[str, list[Range]] = {}
+        tables = []
         for rule in conduct.ranges:
             _check(signature.input(rule.input), rule.column, f"guards: input {quoted(rule.input)}", file)
-        self._ranges = conduct.ranges
+            if rule.column is None:
+                tables.append(_Table((rule,)))
+            else:
+                by_input.setdefault(rule.input, []).append(rule)
+        self._tables = (*tables, *(_Table(tuple(rules)) for rules in by_input.values()))
         self._boundary = conduct.boundary
         if conduct.boundary is not None:
             name = conduct.boundary.output
@@ -44,21 +71,23 @@ class Guard:
     @property
     def watches_ranges(self) -> bool:
         """Whether any range is declared."""
-        return bool(self._ranges)
+        return bool(self._tables)
 
     def check(self, feeds: Mapping[str, Array]) -> int:
         """How many rows have a value outside. Raises :class:`RequestError` (INVALID) for one in an enforced range."""
         outside: Array | None = None
-        for rule in self._ranges:
-            found = _outside(rule, feeds[rule.input])
-            if not found.any():
+        for table in self._tables:
+            inside = table.inside(feeds[table.input])
+            if inside.all():
                 continue
-            if rule.enforce:
-                column = "" if rule.column is None else f" column {rule.column}"
-                raise invalid(
-                    f"input {quoted(rule.input)}{column}: a value outside of {rule.low:g} to {rule.high:g}, "
-                    "which this model declares"
-                )
+            for place, rule in enumerate(table.rules):
+                if rule.enforce and not (inside if rule.column is None else inside[:, place]).all():
+                    column = "" if rule.column is None else f" column {rule.column}"
+                    raise invalid(
+                        f"input {quoted(rule.input)}{column}: a value outside of {rule.low:g} to {rule.high:g}, "
+                        "which this model declares"
+                    )
+            found = np.logical_not(inside.all(axis=1, keepdims=True)).reshape(-1)
             # Inputs with different numbers of rows are not of the same rows: then the larger count is told.
             if outside is None or outside.shape != found.shape:
                 outside = found if outside is None or found.sum() > outside.sum() else outside
@@ -80,17 +109,9 @@ def _columns(array: Array, column: int | None) -> Array:
     return flat if column is None else flat[:, column : column + 1]
 
 
-def _outside(rule: Range, array: Array) -> Array:
-    values = _columns(array, rule.column)
-    inside = np.ones(values.shape, np.bool_)
-    if rule.low != -math.inf:
-        inside &= values >= rule.low
-    if rule.high != math.inf:
-        inside &= values <= rule.high
-    return np.logical_not(inside.all(axis=1, keepdims=True)).reshape(-1)
-
-
 def _near(boundary: Boundary, array: Array) -> int:
+    if array.size == 1:
+        return int(abs(float(array.item()) - boundary.at) <= boundary.within)
     values = _columns(array, boundary.column).astype(np.float64, copy=False)
     return int(np.count_nonzero((np.abs(values - boundary.at) <= boundary.within).any(axis=1)))
 

@@ -154,30 +154,40 @@ class UsageFile:
         self._reserve = (cpu_reserve, data_reserve)
         self._written: Usage | None = None
         self.problem = ""
-        self.usage = Usage.fresh(moment)
-        if path is None:
-            return
-        try:
-            self.usage = Usage.parse(read_limited(path, _MAX_BYTES)).at(moment)
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError) as error:
-            self.problem = str(error)
+        self._usage = Usage.fresh(moment)
+        if path is not None:
+            try:
+                self._usage = Usage.parse(read_limited(path, _MAX_BYTES)).at(moment)
+            except FileNotFoundError:
+                pass
+            except (OSError, ValueError) as error:
+                self.problem = str(error)
+        self.cpu_seconds = self._usage.cpu_seconds
+        """Used today."""
+        self.data = self._usage.data
 
-    def at(self, moment: Moment) -> Usage:
-        """The usage of today."""
-        before = self.usage.day
-        self.usage = self.usage.at(moment)
-        if self.usage.day != before:
+    @property
+    def usage(self) -> Usage:
+        """What is known, as it is kept."""
+        return replace(self._usage, cpu_seconds=self.cpu_seconds, data=self.data)
+
+    def at(self, moment: Moment) -> None:
+        """Begin a new day where there is one. Time is looked at once a second, for most requests come in between."""
+        seen = self._usage.moment
+        if 0 <= moment.steady - seen.steady < 1 and 0 <= moment.wall - seen.wall < 1 and moment.boot == seen.boot:
+            return
+        before = self._usage.day
+        self._usage = self.usage.at(moment)
+        self.cpu_seconds, self.data = self._usage.cpu_seconds, self._usage.data
+        if self._usage.day != before:
             self._keep()
-        return self.usage
 
     def use(self, cpu_seconds: float, data: float) -> None:
         """So much more was used."""
-        usage = self.usage
-        self.usage = usage = replace(usage, cpu_seconds=usage.cpu_seconds + cpu_seconds, data=usage.data + data)
+        self.cpu_seconds += cpu_seconds
+        self.data += data
         written = self._written
-        if written is None or usage.cpu_seconds > written.cpu_seconds or usage.data > written.data:
+        if written is None or self.cpu_seconds > written.cpu_seconds or self.data > written.data:
             self._keep()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from trimtab_edge.serving import binary_codec
 from trimtab_edge.serving.grpc import open_inference_pb2 as pb
+from trimtab_edge.serving.json_codec import timeout_of
 from trimtab_edge.serving.tensors import MAX_ID, Array, InferRequest, Tensor, check_head, invalid, shaped
 from trimtab_kernel.problems import quoted
 
@@ -70,7 +71,15 @@ def decode_request(message: pb.ModelInferRequest) -> tuple[InferRequest, bool]:
     outputs = tuple(output.name for output in message.outputs) or None
     for output in message.outputs:
         _check_output(output)
-    return InferRequest(tuple(inputs), outputs, message.id or None), bool(raw)
+    return InferRequest(tuple(inputs), outputs, message.id or None, _timeout(message)), bool(raw)
+
+
+def _timeout(message: pb.ModelInferRequest) -> float | None:
+    if "timeout" not in message.parameters:
+        return None
+    parameter = message.parameters["timeout"]
+    kind = parameter.WhichOneof("parameter_choice")
+    return timeout_of({"timeout": getattr(parameter, kind) if kind else "nothing"})
 
 
 def _check_output(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> None:
