@@ -1,8 +1,9 @@
 """Frozen records to canonical JSON and back, by their type hints.
 
 The store and the ledger keep the same text of a record. Floats become their shortest exact text (Python's ``repr``
-round-trips IEEE 754 doubles), since canonical JSON has none. Reading is strict: a missing, unknown or wrongly typed
-field raises :class:`CodecError`, because a record that is half understood must not steer anything.
+round-trips IEEE 754 doubles), since canonical JSON has none. Reading is strict: an unknown or wrongly typed field, or a
+missing one without a default, raises :class:`CodecError`, because a record that is half understood must not steer
+anything. A missing field with a default is how a record from before that field is read.
 """
 
 from __future__ import annotations
@@ -97,12 +98,16 @@ def _decode_record(kind: type, value: object, place: str) -> object:
     if not isinstance(value, dict):
         raise CodecError(f"{place}: expected an object, got {type(value).__name__}")
     hints = _hints(kind)
-    names = {field.name for field in dataclasses.fields(kind)}
-    unknown = sorted(value.keys() - names)
-    missing = sorted(names - value.keys())
+    names = {field.name: _has_default(field) for field in dataclasses.fields(kind)}
+    unknown = sorted(value.keys() - names.keys())
+    missing = sorted(name for name, has_default in names.items() if name not in value and not has_default)
     if unknown or missing:
         raise CodecError(f"{place}: unknown {', '.join(unknown) or 'none'}; missing {', '.join(missing) or 'none'}")
-    return kind(**{name: _decode(hints[name], value[name], f"{place}.{name}") for name in names})
+    return kind(**{name: _decode(hints[name], item, f"{place}.{name}") for name, item in value.items()})
+
+
+def _has_default(field: dataclasses.Field[object]) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _decode_scalar(kind: type, value: object, place: str) -> object:

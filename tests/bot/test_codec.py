@@ -60,6 +60,17 @@ def test_what_is_half_a_record_is_refused(wrong: object) -> None:
         decode(Small, wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
+@dataclass(frozen=True, slots=True)
+class Grown:
+    name: str
+    size: int | None
+    colour: str = "grey"
+
+
+def test_a_record_from_before_a_field_is_read_with_its_default() -> None:
+    assert decode(Grown, encode(Small("x", 1))) == Grown("x", 1)
+
+
 def test_what_has_no_text_is_refused() -> None:
     with pytest.raises(CodecError, match="complex"):
         encode(1j)

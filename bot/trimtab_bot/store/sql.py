@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 
-from trimtab_bot.codec import decode, encode
+from trimtab_bot.codec import CodecError, decode, encode
 from trimtab_bot.ledger.interface import EntryKind, Head, Record
 from trimtab_bot.records import Incident, IncidentPhase, Proposal, TimelineRecord, VerifiedState
 from trimtab_bot.store import tables
@@ -65,6 +65,9 @@ class SqlStore:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
             raise OutsideError(f"the state in {self._place} does not answer: {error.orig}") from error
+        except CodecError as error:
+            reason = f"a record in {self._place} cannot be read ({error}); restore the state directory from a backup"
+            raise OutsideError(reason) from error
 
 
 class _Session:

@@ -175,6 +175,15 @@ def test_missing_steps_run_once_and_together(tmp_path: Path, monkeypatch: pytest
     assert ran == ["second", "third", "second", "third"]
 
 
+def test_a_record_that_was_spoilt_is_an_outside_failure(store: SqlStore) -> None:
+    with store.transaction() as work:
+        work.put_incident(incident())
+    with store._engine.begin() as connection:
+        connection.execute(tables.INCIDENTS.update().values(body='{"id":"i-1"}'))
+    with pytest.raises(OutsideError, match="cannot be read"), store.reading() as view:
+        view.incidents()
+
+
 def test_a_disk_that_does_not_answer_is_an_outside_failure(tmp_path: Path) -> None:
     (tmp_path / "bot.db").mkdir()
     with pytest.raises(OutsideError, match="bot\\.db"):
