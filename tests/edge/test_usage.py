@@ -109,6 +109,17 @@ def test_a_file_that_is_not_ours_is_said_and_starts_anew(tmp_path: Path, content
     assert UsageFile(tmp_path / "u", moment(NOON), cpu_reserve=0, data_reserve=0).problem == ""
 
 
+def test_a_place_that_cannot_be_written_is_said_once_and_budgets_hold_meanwhile(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    budget = Budget(RULES, tmp_path / "file" / "m.json", moment(NOON))
+    for _ in range(3):
+        budget.use(5, 0)
+    assert getattr(budget.check(moment(NOON), 0), "reason", None) == "cpu"
+    assert sum("in memory only" in record.message for record in caplog.records) == 1
+
+
 def test_usage_reads_back_as_the_same() -> None:
     usage = used(Usage.fresh(now()).at(moment(5, 5, "z")))
     assert Usage.parse(usage.to_bytes()) == usage

@@ -16,6 +16,7 @@ may cost the reserve, and never makes use forgotten.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from trimtab_edge.reading import read_limited
 if TYPE_CHECKING:
     from pathlib import Path
 
+_log = logging.getLogger("trimtab.serve")
 DAY = 86400.0
 TOLERANCE = 5.0
 """Seconds by which two clocks may differ before one of them was set."""
@@ -153,6 +155,7 @@ class UsageFile:
         self._path = path
         self._reserve = (cpu_reserve, data_reserve)
         self._written: Usage | None = None
+        self._is_said = False
         self.problem = ""
         self._usage = Usage.fresh(moment)
         if path is not None:
@@ -207,4 +210,6 @@ class UsageFile:
             make_directory(self._path.parent)
             write_file(self._path, usage.to_bytes())
         except OSError as error:
-            self.problem = error.strerror or str(error)
+            if not self._is_said:
+                _log.warning("use of today is kept in memory only: %s: %s", self._path, error.strerror)
+            self._is_said = True
