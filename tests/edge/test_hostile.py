@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.edge import graphs
 from tests.edge.devices import Server, place, serving
-from trimtab_edge.serving.connection import HEADER_SECONDS, MAX_HEADER_BYTES, MAX_HEADERS
+from trimtab_edge.serving.connection import FIRST_BODY_SECONDS, HEADER_SECONDS, MAX_HEADER_BYTES, MAX_HEADERS
 from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.json_codec import decode_request
 
@@ -270,19 +270,22 @@ class Transport(asyncio.Transport):
         """Nothing reads here."""
 
 
+HEAD = b"POST /v2/models/adder/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("sent", "closed"),
     {
         "nothing at all": (b"", True),
         "a head that never ends": (b"POST /v2/models/adder/infer HTTP/1.1\r\nhost", True),
-        "a head that is complete": (
-            b"POST /v2/models/adder/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n",
-            False,
-        ),
+        "a head that is complete, and no body": (HEAD, True),
+        "a body that has begun": (HEAD + b"{", False),
+        "a request that is complete": (HEAD + b"{        ", False),
+        "no body behind a request that still runs": (HEAD + b"{        " + HEAD, False),
     }.values(),
 )
-def test_a_connection_that_brings_no_head_in_time_is_closed(sent: bytes, *, closed: bool) -> None:
-    """On the event loop's clock, moved by hand. The body has a clock of its own."""
+def test_a_connection_that_brings_no_head_or_no_body_in_time_is_closed(sent: bytes, *, closed: bool) -> None:
+    """On the event loop's clock, moved by hand. A body that has begun has a clock of its own."""
     import uvicorn
     from uvicorn.server import ServerState
 
@@ -301,7 +304,7 @@ def test_a_connection_that_brings_no_head_in_time_is_closed(sent: bytes, *, clos
             connection.data_received(sent)
         connection.expire(start + HEADER_SECONDS - 1)
         assert not transport.closed
-        connection.expire(start + HEADER_SECONDS + 1)
+        connection.expire(start + max(HEADER_SECONDS, FIRST_BODY_SECONDS) + 1)
         result = transport.closed
         connection.connection_lost(None)
         await asyncio.sleep(0)

@@ -16,6 +16,8 @@ MAX_HEADER_BYTES = 16 * 1024
 MAX_HEADERS = 100
 HEADER_SECONDS = 15.0
 """How long a connection may take to bring a whole header block, from its first moment or from the block's first byte."""
+FIRST_BODY_SECONDS = 30.0
+"""How long a body may take to begin once its head is complete; the application bounds the rest of it."""
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -26,6 +28,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self._head_bytes = 0
         self._head_since: float | None = self.loop.time()
+        self._body_since: float | None = None
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes of a header block that is not complete."""
@@ -46,11 +49,26 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_since = None
         if len(self.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in self.headers) > MAX_HEADER_BYTES:
             raise ValueError("header block too large")  # the parser wraps it; data_received answers with 400
+        self._body_since = self.loop.time()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """The body has begun."""
+        self._body_since = None
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._body_since = None
+        super().on_message_complete()
+
     def expire(self, now: float) -> None:
-        """Close if a header block has been due for too long; ``now`` on the event loop's clock."""
-        if self._head_since is not None and now - self._head_since > HEADER_SECONDS:
+        """Close if a header block or the start of a body has been due for too long; ``now`` on the event loop's clock."""
+        if self._body_since is not None and self.pipeline:
+            self._body_since = now  # nothing is read while the request before it runs, so it cannot come
+        if (self._head_since is not None and now - self._head_since > HEADER_SECONDS) or (
+            self._body_since is not None and now - self._body_since > FIRST_BODY_SECONDS
+        ):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
