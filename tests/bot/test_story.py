@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bot.approvals.table import CODES
 from tests.bot.rig import ADA, BO, CY, FAIR, KIOSKS, MARA, PEOPLE, RELEASE, UNFAIR
 from trimtab_bot.approvals.binding import Binding
 from trimtab_bot.approvals.machine import Look, Merge, Phase, step
@@ -432,7 +433,7 @@ def test_state_that_was_edited_between_approval_and_merge_merges_nothing(site: S
         if votes:
             ballot = replace(ballot, votes=tuple(replace(vote, digest=digest) for vote in ballot.votes))
         after, commands = step(ballot, Look(world.now(replace(approved, ballot=ballot), incident)))
-        assert after.phase is Phase.VOID, field.name
+        assert (after.phase, after.code) == (Phase.VOID, CODES[field.name])
         assert not [command for command in commands if isinstance(command, Merge)]
 
 

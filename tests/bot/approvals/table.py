@@ -32,6 +32,19 @@ VOTERS = {
 }
 
 
+CODES = {  # what a difference in each field of a binding is called
+    "proposal": "B401",
+    "repository": "B419",
+    "branch": "B419",
+    "base": "B412",
+    "head": "B413",
+    "tree": "B414",
+    "undoes": "B415",
+    "targets": "B415",
+    "evidence": "B416",
+    "policy": "B417",
+    "expires_at": "B418",
+}
 BY_BO = Electorate(VOTERS, frozenset({"bo"}), ())
 
 

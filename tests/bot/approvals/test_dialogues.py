@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.bot.approvals.table import BINDING, BY_BO, EXPIRES, NOW, VOTERS, ballot, world
+from tests.bot.approvals.table import BINDING, BY_BO, CODES, EXPIRES, NOW, VOTERS, ballot, world
 from trimtab_bot.approvals.binding import Binding, differences
 from trimtab_bot.approvals.machine import (
     TABLE,
@@ -330,19 +330,6 @@ def changed(binding: Binding, field: str) -> Binding:
 
 
 FIELDS = [field.name for field in fields(Binding)]
-CODES = {
-    "proposal": "B401",
-    "repository": "B419",
-    "branch": "B419",
-    "base": "B412",
-    "head": "B413",
-    "tree": "B414",
-    "undoes": "B415",
-    "targets": "B415",
-    "evidence": "B416",
-    "policy": "B417",
-    "expires_at": "B418",
-}
 
 
 @pytest.mark.parametrize("field", FIELDS)
