@@ -8,6 +8,7 @@ from pathlib import Path
 
 BENCHES = {
     "render": "compile fleets of up to 1,000 groups: time, memory, growth, one changed group, and a peer beside it",
+    "serving": "a request on trimtab-edge serve, MLServer, KServe, LitServe, BentoML: CPU, memory, latency, rate",
 }
 
 
