@@ -85,7 +85,7 @@ class Response:
     def advance_proposals(self) -> None:
         """Judge every proposal that is not over, and do what follows. Raises OutsideError."""
         with self._store.reading() as view:
-            pending = [each for each in view.proposals() if not each.closed_on_host]
+            pending = view.proposals(unsettled_only=True)
         for proposal in pending:
             self._advance_proposal(proposal)
 

@@ -216,12 +216,10 @@ class DecisionService:
         findings = () if look is None else tuple(look.findings[key] for key in sorted(look.findings))
         watched = tuple(_watch_line(finding) for finding in findings)
         with self._store.reading() as view:
-            shown: list[list[Json]] = [
-                [each.id, each.ballot.phase.value, each.ballot.code, len(each.ballot.votes)]
-                for each in view.proposals()
-            ]
+            shown: list[list[Json]] = [[view.newest_timeline()]]
             shown += [
-                [each.id, each.phase.value, each.obstacle_code, each.escalated_because] for each in view.incidents()
+                [each.id, each.ballot.phase.value, each.ballot.code, len(each.ballot.votes)]
+                for each in view.proposals(unsettled_only=True)
             ]
         lines: list[list[Json]] = [
             [w.model, w.version, w.figure, w.verdict, w.reason, w.value, w.interval, w.n] for w in watched

@@ -34,12 +34,16 @@ class Reading(Protocol):
         """One proposal."""
         ...
 
-    def proposals(self, incident_id: str | None = None) -> tuple[Proposal, ...]:
-        """Proposals, oldest first."""
+    def proposals(self, incident_id: str | None = None, *, unsettled_only: bool = False) -> tuple[Proposal, ...]:
+        """Proposals (of one incident), oldest first; unsettled are those that are not over on the Git host yet."""
         ...
 
     def timeline(self, subject: str) -> tuple[TimelineRecord, ...]:
         """What happened to one incident or proposal, in the order in which it was written."""
+        ...
+
+    def newest_timeline(self) -> int:
+        """The number of the newest line of all timelines; it grows with everything that happens."""
         ...
 
     def verified_states(self, model: str) -> tuple[VerifiedState, ...]:

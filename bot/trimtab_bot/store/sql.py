@@ -90,8 +90,10 @@ class _Session:
         found = self._bodies(Proposal, tables.PROPOSALS, tables.PROPOSALS.c.id == proposal_id)
         return found[0] if found else None
 
-    def proposals(self, incident_id: str | None = None) -> tuple[Proposal, ...]:
+    def proposals(self, incident_id: str | None = None, *, unsettled_only: bool = False) -> tuple[Proposal, ...]:
         only = sa.true() if incident_id is None else tables.PROPOSALS.c.incident_id == incident_id
+        if unsettled_only:
+            only = sa.and_(only, tables.PROPOSALS.c.is_settled.is_(False))
         return self._bodies(Proposal, tables.PROPOSALS, only)
 
     def timeline(self, subject: str) -> tuple[TimelineRecord, ...]:
@@ -99,6 +101,10 @@ class _Session:
             sa.select(tables.TIMELINE).where(tables.TIMELINE.c.subject == subject).order_by(tables.TIMELINE.c.number)
         )
         return tuple(TimelineRecord(row.subject, row.at, row.text) for row in self._connection.execute(query))
+
+    def newest_timeline(self) -> int:
+        newest: int | None = self._connection.execute(sa.select(sa.func.max(tables.TIMELINE.c.number))).scalar()
+        return newest or 0
 
     def verified_states(self, model: str) -> tuple[VerifiedState, ...]:
         query = sa.select(tables.VERIFIED.c.body).where(tables.VERIFIED.c.model == model)
@@ -137,7 +143,7 @@ class _Session:
             proposal.id,
             key=proposal.key,
             incident_id=proposal.incident_id,
-            phase=proposal.ballot.phase.value,
+            is_settled=proposal.closed_on_host,
             body=_text(proposal),
         )
 

@@ -36,7 +36,7 @@ PROPOSALS = sa.Table(
     sa.Column("id", sa.Text, nullable=False, unique=True),
     sa.Column("key", sa.Text, nullable=False, unique=True),
     sa.Column("incident_id", sa.Text, sa.ForeignKey("incidents.id"), nullable=False, index=True),
-    sa.Column("phase", sa.Text, nullable=False),
+    sa.Column("is_settled", sa.Boolean, nullable=False, index=True),
     sa.Column("body", sa.Text, nullable=False),
 )
 

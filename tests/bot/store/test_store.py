@@ -43,6 +43,8 @@ def test_records_come_back_as_they_were(store: SqlStore) -> None:
         assert view.incidents(open_only=True) == (incident(),)
         assert view.proposal("p-1") == proposal()
         assert view.proposals("i-1") == (proposal(),)
+        assert view.proposals(unsettled_only=True) == (proposal(),)
+        assert view.newest_timeline() == 2
         assert [entry.text for entry in view.timeline("i-1")] == ["breach found", "rollback proposed"]
         assert view.verified_states("triage") == (state,)
         assert view.incident("i-2") is None
@@ -75,6 +77,16 @@ def test_there_is_one_open_incident_of_a_kind(store: SqlStore) -> None:
         work.put_incident(incident("i-2"))
     with store.reading() as view:
         assert [each.id for each in view.incidents(open_only=True)] == ["i-3", "i-2"]
+
+
+def test_a_settled_proposal_is_left_out_where_work_is_looked_for(store: SqlStore) -> None:
+    with store.transaction() as work:
+        work.put_incident(incident())
+        work.put_proposal(proposal("p-1"))
+        work.put_proposal(proposal("p-2", closed_on_host=True))
+    with store.reading() as view:
+        assert [each.id for each in view.proposals(unsettled_only=True)] == ["p-1"]
+        assert [each.id for each in view.proposals("i-1")] == ["p-1", "p-2"]
 
 
 def test_two_proposals_never_share_a_key(store: SqlStore) -> None:
