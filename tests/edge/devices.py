@@ -129,7 +129,7 @@ def serving(repository: Path, log: Path, *options: str) -> Iterator[Server]:
         assert process.stdout is not None
         word, _, url = process.stdout.readline().strip().partition(" ")
         assert word == "listening", log.read_text()
-        host, _, port = url.removeprefix("http://").rpartition(":")
+        host, _, port = url.partition("://")[2].rpartition(":")
         server = Server(process, host, int(port), log)
         if "--metrics-port" in options:
             word, _, url = process.stdout.readline().strip().partition(" ")

@@ -36,6 +36,12 @@ CODES: tuple[Code, ...] = (
         "Create the directory or correct the option that the message names.",
     ),
     Code(
+        "E103",
+        "certificate, key or client authorities cannot be used",
+        "A server that was told to speak TLS never falls back to speaking in the clear, and never guesses which key belongs to a certificate.",
+        "Correct the file that the message names: PEM, key and certificate of one pair, the key without a passphrase.",
+    ),
+    Code(
         "E301",
         "digest of an artifact differs",
         "The bytes that arrived are not the bytes that Git names: a broken mirror, a broken link or an attack. They are never used.",

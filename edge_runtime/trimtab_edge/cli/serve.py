@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from trimtab_edge.cli.arguments import count, epsilon, port, seconds, watts
 from trimtab_kernel.commandline import Command
-from trimtab_kernel.problems import ExitCode
+from trimtab_kernel.problems import ExitCode, InputError, Problem
 
 if TYPE_CHECKING:
     import argparse
 
+    from trimtab_edge.serving.certificates import TlsFiles
     from trimtab_edge.telemetry.resources import ResourceOptions
 
 
@@ -58,6 +59,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--no-model-control", action="store_true",
         help="refuse to load and unload models by request (without it, those that no active.json orders)",
     )  # fmt: skip
+    _configure_tls(parser)
     _configure_resources(parser)
     _configure_privacy(parser)
     _configure_limits(parser)
@@ -68,6 +70,18 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time for requests in flight after SIGTERM (default: 10)",
     )
+
+
+def _configure_tls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tls-certificate", type=Path, metavar="FILE",
+        help="certificate chain in PEM: every port speaks TLS 1.2 or later; read anew when it changes",
+    )  # fmt: skip
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key in PEM, without a passphrase")
+    parser.add_argument(
+        "--tls-client-ca", type=Path, metavar="FILE",
+        help="let in only clients with a certificate of one of these authorities, in PEM (mutual TLS)",
+    )  # fmt: skip
 
 
 def _configure_limits(parser: argparse.ArgumentParser) -> None:
@@ -155,6 +169,19 @@ def _resources(arguments: argparse.Namespace) -> ResourceOptions:
     )
 
 
+def _tls(arguments: argparse.Namespace) -> TlsFiles | None:
+    """Raises :class:`InputError` (E103) where one of the options lacks another."""
+    from trimtab_edge.serving.certificates import CERTIFICATE, KEY, TlsFiles
+
+    given = (arguments.tls_certificate, arguments.tls_key, arguments.tls_client_ca)
+    if given == (None, None, None):
+        return None
+    for option, value in ((CERTIFICATE, given[0]), (KEY, given[1])):
+        if value is None:
+            raise InputError(Problem("E103", "", 0, option, "nothing", "a file, beside the other options of TLS"))
+    return TlsFiles(*given)
+
+
 def _run(arguments: argparse.Namespace) -> ExitCode:
     from trimtab_edge.serving.server import ServeOptions, announce_on_stdout, run
 
@@ -180,6 +207,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         period=max(1.0, arguments.privacy_period),
         model_control=not arguments.no_model_control,
         grpc_port=arguments.grpc_port,
+        tls=_tls(arguments),
     )
     run(options, announce_on_stdout)
     return ExitCode.DONE
@@ -192,6 +220,7 @@ COMMAND = Command(
         "trimtab-edge serve --model-repository models --http-port 8080",
         "trimtab-edge serve --model-repository models --http-port 0 --metrics-port 0",
         "trimtab-edge serve --model-repository models --http-port 8080 --grpc-port 8081",
+        "trimtab-edge serve --model-repository models --tls-certificate tls.crt --tls-key tls.key --tls-client-ca ca.crt",
         "curl -s localhost:8080/v2/models/triage/infer -d @request.json",
     ),
     configure=_configure,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from trimtab_edge.serving.allocator import keep_freed_memory
+from trimtab_edge.serving.certificates import Credentials
 from trimtab_edge.serving.clients import ClientShares
 from trimtab_edge.serving.connection import BoundedConnection
 from trimtab_edge.serving.dataplane import DataPlane
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
+    from trimtab_edge.serving.certificates import TlsFiles
     from trimtab_edge.serving.grpc.endpoint import GrpcEndpoint
     from trimtab_edge.telemetry.resources import ResourceOptions
 
@@ -87,13 +89,16 @@ class ServeOptions:
     """The header that tells clients apart, in lower case; empty: their address does."""
     state: Path | None = None
     """Keeps what was used of daily budgets; None: within the model repository."""
+    tls: TlsFiles | None = None
+    """None: every port speaks in the clear."""
 
 
 class _Server(uvicorn.Server):
     """uvicorn without its signal handling: the process ends with 0 after a graceful drain, and drains once."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, credentials: Credentials | None) -> None:
         super().__init__(config)
+        self._credentials = credentials
         self.accepting = asyncio.Event()
 
     @contextlib.contextmanager
@@ -103,6 +108,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say when connections are accepted."""
+        if self._credentials is not None:
+            self.config.ssl = self._credentials.context
         await super().startup(sockets=sockets)
         self.accepting.set()
 
@@ -126,12 +133,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, credentials: Credentials | None) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if credentials is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _server(application: Callable[..., Any], drain: float) -> _Server:
+def _server(application: Callable[..., Any], drain: float, credentials: Credentials | None) -> _Server:
     config = uvicorn.Config(
         application,
         interface="asgi3",
@@ -145,13 +153,13 @@ def _server(application: Callable[..., Any], drain: float) -> _Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(drain)),
     )
-    return _Server(config)
+    return _Server(config, credentials)
 
 
 def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight and return.
 
-    ``announce`` gets each line of the product. Raises :class:`InputError` (E102) and :class:`OutsideError`.
+    ``announce`` gets each line of the product. Raises :class:`InputError` (E102, E103) and :class:`OutsideError`.
     """
     if not options.directory.is_dir():
         raise InputError(
@@ -172,7 +180,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _grpc_endpoint(options: ServeOptions, plane: DataPlane) -> GrpcEndpoint | None:
+def _grpc_endpoint(options: ServeOptions, plane: DataPlane, credentials: Credentials | None) -> GrpcEndpoint | None:
     """The gRPC port, where one is asked for. Raises :class:`OutsideError` where it cannot be had."""
     if options.grpc_port is None:
         return None
@@ -192,10 +200,12 @@ def _grpc_endpoint(options: ServeOptions, plane: DataPlane) -> GrpcEndpoint | No
         version=options.version,
         extensions=EXTENSIONS,
         max_body=options.max_body,
+        credentials=credentials,
     )
 
 
 async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
+    credentials = Credentials(options.tls) if options.tls is not None else None
     counts = InferenceCounts(private=options.epsilon is not None)
     resources = Resources(options.resources) if options.resources is not None else None
     own = [] if resources is None else [ResourceCollector(counts, resources, system_facts())]
@@ -245,16 +255,18 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
     if options.metrics_port is not None:
         listeners.append(("metrics", _listen(options.host, options.metrics_port), MetricsApplication(metrics)))  # type: ignore[arg-type]
 
-    endpoint = _grpc_endpoint(options, plane)
+    endpoint = _grpc_endpoint(options, plane, credentials)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    servers = [_server(application, options.drain) for _, _, application in listeners]
+    servers = [_server(application, options.drain, credentials) for _, _, application in listeners]
     running = [
         asyncio.create_task(server.serve(sockets=[listener]))
         for server, (_, listener, _) in zip(servers, listeners, strict=True)
     ]
     chores = [asyncio.create_task(repository.watch()), asyncio.create_task(_sweep(servers, headroom))]
+    if credentials is not None:
+        chores.append(asyncio.create_task(credentials.watch()))
     if resources is not None:
         chores.append(asyncio.create_task(watch_resources(resources, counts)))
     if release is not None:
@@ -263,7 +275,7 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
     try:
         for server, (word, listener, _) in zip(servers, listeners, strict=True):
             await server.accepting.wait()
-            announce(f"{word} {_url(listener)}")
+            announce(f"{word} {_url(listener, credentials)}")
         if endpoint is not None:
             await endpoint.start()
             announce(f"grpc {endpoint.address}")

@@ -14,6 +14,7 @@ from trimtab_edge.serving.grpc.service import V2Service
 from trimtab_kernel.problems import OutsideError
 
 if TYPE_CHECKING:
+    from trimtab_edge.serving.certificates import Credentials, Pem
     from trimtab_edge.serving.dataplane import DataPlane
 
 MAX_METADATA_BYTES = 16 * 1024
@@ -36,8 +37,9 @@ class GrpcEndpoint:
         version: str,
         extensions: tuple[str, ...],
         max_body: int,
+        credentials: Credentials | None = None,
     ) -> None:
-        """``max_body`` is the size of the largest message that is taken, in bytes."""
+        """``max_body`` is the size of the largest message that is taken, in bytes. Without ``credentials`` it speaks in the clear."""
         self._server = grpc.aio.server(
             options=(
                 ("grpc.max_receive_message_length", max_body),
@@ -54,7 +56,12 @@ class GrpcEndpoint:
         self._server.add_generic_rpc_handlers((service.handlers(),))
         shown = f"[{host}]" if ":" in host else host
         try:
-            self.port: int = self._server.add_insecure_port(f"{shown}:{port}")
+            address = f"{shown}:{port}"
+            self.port: int = (
+                self._server.add_insecure_port(address)
+                if credentials is None
+                else self._server.add_secure_port(address, _server_credentials(credentials))
+            )
         except RuntimeError:
             self.port = 0
         if not self.port:
@@ -68,3 +75,23 @@ class GrpcEndpoint:
     async def stop(self, grace: float) -> None:
         """Take no more requests, and wait so many seconds for those in flight."""
         await self._server.stop(grace)
+
+
+def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
+    """What grpc asks before each handshake; its least version of TLS is 1.2."""
+    shown = credentials.pem
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
+        if credentials.pem is shown:
+            return None
+        shown = credentials.pem
+        return _configuration(shown)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(shown), changed, require_client_authentication=shown.client_ca is not None
+    )
+
+
+def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.client_ca)
