@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bot.approvals.table import CODES
-from tests.bot.rig import ADA, BO, CY, FAIR, KIOSKS, MARA, PEOPLE, RELEASE, UNFAIR
+from tests.bot.rig import ADA, BO, BOT, CY, FAIR, KIOSKS, MARA, PEOPLE, RELEASE, UNFAIR
 from trimtab_bot.approvals.binding import Binding
 from trimtab_bot.approvals.machine import Look, Merge, Phase, step
 from trimtab_bot.inbox.interface import Accepted, Refused
 from trimtab_bot.ledger.verification import verify
+from trimtab_bot.moments import moment_text
 from trimtab_bot.proposing import branch_name, proposal_key
 from trimtab_bot.records import IncidentPhase
 from trimtab_config.githost.interface import ProposalState
@@ -221,6 +222,17 @@ def test_an_author_whom_nobody_knows_bars_approval_and_help_is_called(site: Site
     assert [code(site.approve(name)) for name in ("ada", "bo")] == ["B406", "B406"]
     (escalated,) = site.events.of("escalated")
     assert "bo@home.example" in escalated["text"]
+
+
+def test_a_change_by_the_bot_itself_has_no_stranger_among_its_authors(site: Site) -> None:
+    """The bot's own identity belongs to no person, and need not: it could approve nothing anyway."""
+    site.configure(people=[each for each in PEOPLE if each["id"] != "robot"])
+    site.restart()
+    site.tick()
+    site.origin.release(who=BOT)
+    site.bad()
+    site.tick()
+    assert code(site.approve("ada")) == "accepted"
 
 
 def test_an_identity_that_is_added_to_its_person_lets_others_approve(site: Site) -> None:
@@ -450,6 +462,23 @@ def test_an_expiry_that_was_edited_voids_it(site: Site, seconds: float, code_of_
         work.put_proposal(replace(approved, ballot=ballot))
     site.tick()
     assert (site.proposals()[0].ballot.phase, site.proposals()[0].ballot.code) == (Phase.VOID, code_of_end)
+    assert site.origin.merges_of_the_bot() == []
+
+
+def test_an_expiry_that_was_edited_with_all_that_belongs_to_it_differs_from_what_the_host_keeps(site: Site) -> None:
+    """Whoever owns the bot's state could make all of it fit; the Git host holds the digest that people were shown."""
+    site.broken()
+    site.approve("ada")
+    approved = site.proposal()
+    later = approved.ballot.expires_at + 86400
+    binding = replace(approved.ballot.binding, expires_at=moment_text(later))
+    digest = str(binding.digest())
+    votes = tuple(replace(vote, digest=digest) for vote in approved.ballot.votes)
+    ballot = replace(approved.ballot, binding=binding, digest=digest, votes=votes, expires_at=later)
+    with site.store.transaction() as work:
+        work.put_proposal(replace(approved, ballot=ballot))
+    site.tick()
+    assert (site.proposals()[0].ballot.phase, site.proposals()[0].ballot.code) == (Phase.VOID, "B401")
     assert site.origin.merges_of_the_bot() == []
 
 
