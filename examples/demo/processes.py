@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _GRACE_SECONDS = 8.0
+
+
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoError(Exception):
@@ -33,6 +36,24 @@ class Running:
     def tail(self, lines: int = 12) -> str:
         """The end of what it wrote on stderr."""
         return "\n".join(self.err.read_text(errors="replace").splitlines()[-lines:])
+
+
+@contextlib.contextmanager
+def _undivided() -> Iterator[None]:
+    """An interruption comes after the block: in the midst of a start it would leave a process that nobody knows of."""
+    came: list[int] = []
+
+    def later(number: int, _: object) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, later) for number in _INTERRUPTIONS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for interruption in came:
+            signal.raise_signal(interruption)
 
 
 class Supervisor:
@@ -54,7 +75,7 @@ class Supervisor:
     def start(self, name: str, command: Sequence[str | Path], environment: dict[str, str] | None = None) -> Running:
         """Start one process. A session of its own keeps the terminal's Ctrl-C for the demo, which then ends all in order."""
         out, err = self._logs / f"{name}.out", self._logs / f"{name}.err"
-        with out.open("wb") as out_file, err.open("wb") as err_file:
+        with _undivided(), out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
@@ -63,8 +84,8 @@ class Supervisor:
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
-        running = Running(name, process, out, err)
-        self._running.append(running)
+            running = Running(name, process, out, err)
+            self._running.append(running)
         return running
 
     def check(self) -> None:
@@ -103,6 +124,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ask every process to end, last one first; kill what does not within a few seconds."""
+        with _undivided():
+            self._stop()
+
+    def _stop(self) -> None:
         pending = [running for running in reversed(self._running) if running.process.poll() is None]
         for running in pending:
             with contextlib.suppress(ProcessLookupError):

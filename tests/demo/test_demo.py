@@ -82,3 +82,39 @@ def test_a_real_prometheus_that_is_asked_for_is_never_replaced(tmp_path: Path) -
     )
     assert done.returncode == 1
     assert "a real Prometheus was asked for and cannot be had" in done.stdout
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from examples.demo.processes import Supervisor
+
+def children():
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+for step in range(120):
+    go = threading.Event()
+    def interrupt():
+        go.wait()
+        time.sleep(step * 5e-5)
+        os.kill(os.getpid(), signal.SIGINT)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with Supervisor(Path(sys.argv[1])) as supervisor:
+            go.set()
+            while True:
+                supervisor.start("sleeper", ["sleep", "60"])
+    except KeyboardInterrupt:
+        thread.join()
+    if children():
+        sys.exit(f"an interruption after {step * 50} us left {len(children())} processes")
+"""
+
+
+def test_an_interruption_at_any_moment_of_a_start_leaves_nothing(tmp_path: Path) -> None:
+    """120 interruptions, 50 us further into the start of processes each time."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr
