@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -231,6 +232,25 @@ def misframed(draw: st.DrawFn) -> Request:
         lengths = b"content-length: %d\r\n" % draw(st.integers(0, len(body)))
         content = POST + f"{LENGTH}: ".encode() + claim + b"\r\n" + lengths + b"\r\n" + body
     return Request(content, framed=False)
+
+
+def twisted(content: bytes, start: int = 0) -> bytes:
+    """The same bytes but for one from ``start`` on, always the same one: a cheap cousin of what Hypothesis drew."""
+    if start >= len(content):
+        return content
+    chance = random.Random(content)  # noqa: S311 - a seeded sample, no secret
+    at = chance.randrange(start, len(content))
+    return content[:at] + bytes([content[at] ^ chance.randrange(1, 256)]) + content[at + 1 :]
+
+
+def family(request: Request, size: int) -> list[Request]:
+    """The request and its cousins, ``size`` in all; what is framed stays so, and differs in its body."""
+    found = [request]
+    while len(found) < size:
+        content = found[-1].content
+        start = content.index(b"\r\n\r\n") + 4 if request.framed else 0
+        found.append(replace(request, content=twisted(content, start)))
+    return found
 
 
 HTTP = st.one_of(inference(), inference(), inference(), explanations(), elsewhere(), misframed())

@@ -29,7 +29,7 @@ from trimtab_kernel.identity import Digest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SECONDS = float(os.environ.get("TRIMTAB_SOAK_SECONDS", "150"))
+SECONDS = float(os.environ.get("TRIMTAB_SOAK_SECONDS", "120"))
 SHARE = 0.7
 CONNECTIONS = 4
 SCORES = {"1.0.0": 10.5, "1.1.0": 11.5}
