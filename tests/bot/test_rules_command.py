@@ -107,7 +107,7 @@ def test_a_wrong_interval_is_wrong_usage(interval: str, capsys: pytest.CaptureFi
 
 def test_a_wrong_window_is_wrong_usage_and_lists_the_right_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert usage_error("--window", "1m,2m") == 64
-    assert "expected one of 1m, 5m, 30m, 1h, 6h, 1d, got '2m'" in capsys.readouterr().err
+    assert "expected one of 15s, 1m, 5m, 30m, 1h, 6h, 1d, got '2m'" in capsys.readouterr().err
 
 
 def test_no_window_and_a_wrong_interval_are_refused_by_the_generator() -> None:
