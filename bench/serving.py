@@ -117,7 +117,7 @@ def main() -> int:
 
 def _heading(options: argparse.Namespace) -> None:
     load = os.getloadavg()[0]
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} at the start; loopback, one process at a time is asked.")  # fmt: skip
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} at the start; loopback, one server is asked at a time.")  # fmt: skip
     print(f"{options.runs} interleaved runs of at most {options.seconds:g} s; CPU, rates and memory are medians, percentiles of all runs together;")  # fmt: skip
     print("CPU is that of a server's whole process tree. RSS counts shared pages once a process, PSS once.")
     print("The models are made for this bench from fixed seeds. Trimtab runs as it comes, with all metrics; of the tiny model it")  # fmt: skip
@@ -180,7 +180,7 @@ def _interleaved(
         for each in [*running[turn:], *running[:turn]]:
             figures = table[each.stand.title]
             if plan.binary and not each.stand.binary:
-                figures.problem = "has no binary tensors over HTTP"
+                figures.problem = "takes no V2 binary tensors over HTTP"
             if figures.problem:
                 continue
             try:

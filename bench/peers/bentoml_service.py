@@ -8,7 +8,7 @@ import bentoml
 from peer_session import NAME, answer, open_session
 
 
-@bentoml.service(workers=1)
+@bentoml.service(workers=1, logging={"access": {"enabled": False}})
 class OnnxService:
     """One session."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -12,11 +13,15 @@ from peer_session import NAME, TYPES, open_session
 
 
 class Loopback(RESTServer):  # type: ignore[misc]
-    """KServe listens on every address and has no option for it; a bench does not."""
+    """KServe listens on every address and writes lines for each request, without an option for either; a bench does not."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(*arguments, **options)
         self.config.host = "127.0.0.1"
+        # Three lines for each request otherwise.
+        logging.getLogger("kserve.trace").setLevel(logging.WARNING)
+        access = logging.getLogger("uvicorn.access")
+        access.handlers, access.propagate = [], False
 
 
 class OnnxModel(kserve.Model):  # type: ignore[misc]
