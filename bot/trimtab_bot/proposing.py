@@ -11,6 +11,7 @@ from trimtab_bot.approvals.machine import Ballot, Phase
 from trimtab_bot.circumstances import BOT, targets_between
 from trimtab_bot.inbox.interface import FactKind
 from trimtab_bot.moments import clock_text, moment_text
+from trimtab_bot.narration.template import gauge_text
 from trimtab_bot.records import FactLine, Proposal
 from trimtab_bot.remedies.interface import Impossible
 from trimtab_kernel.canonical import digest_of
@@ -123,7 +124,7 @@ def make_proposal(
 
 def _message(draft: Draft, incident: Incident) -> str:
     gauge = incident.evidence.gauge
-    figure = f" ({gauge.label} {gauge.value:.3g}, limit {gauge.limit:.3g}, n = {gauge.n})" if gauge else ""
+    figure = f" ({gauge_text(gauge)}, n = {gauge.n})" if gauge else ""
     body = (
         f"{incident.model} {incident.version} breaks {incident.policy}{figure}.\n"
         f"Restores {draft.restored_commit} and holds the version until {draft.hold_until}.\n\n"

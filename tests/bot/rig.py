@@ -297,6 +297,10 @@ class Site:
     def proposal(self) -> Proposal:
         return self.proposals()[-1]
 
+    def timeline(self) -> list[str]:
+        with self.store.reading() as view:
+            return [entry.text for entry in view.timeline(self.incident().id)]
+
     def view(self) -> ProposalView:
         found = self.bot.decisions.proposal(self.proposal().id)
         assert found is not None

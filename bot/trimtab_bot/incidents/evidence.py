@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from trimtab_bot.findings import Subject, number_text
 from trimtab_bot.inbox.interface import FactKind
-from trimtab_bot.moments import clock_text, rounded
-from trimtab_bot.narration.template import figure, interval_text
+from trimtab_bot.moments import clock_text, rounded, span_text
+from trimtab_bot.narration.template import figure_text, interval_text
 from trimtab_bot.records import Evidence, FactLine, GaugeRecord
 from trimtab_kernel.canonical import canonical_json, digest_of
 from trimtab_kernel.verdict import Side, Verdict
@@ -87,11 +87,11 @@ def evidence_of(finding: Finding) -> Evidence:
     """The evidence of one finding."""
     gauge = gauge_of(finding)
     facts = [] if gauge is None else [FactLine("Measured", f"{interval_text(gauge)}, n = {gauge.n}", FactKind.FACT)]
-    limit = f"{finding.policy}: {finding.limit.side.value} {figure(finding.limit.bound)}, n at least {finding.limit.minimum_n}"
+    bound = figure_text(finding.limit.bound, finding.unit)
+    limit = f"{finding.policy}: {finding.limit.side.value} {bound}, n at least {finding.limit.minimum_n}"
     facts.append(FactLine("Policy", limit, FactKind.FACT))
-    facts.append(
-        FactLine("Window", f"the last {finding.window.text} before {clock_text(finding.observed_at)}", FactKind.FACT)
-    )
+    window = f"the last {span_text(finding.window.value)} before {clock_text(finding.observed_at)}"
+    facts.append(FactLine("Window", window, FactKind.FACT))
     facts.extend(FactLine(label[:1].upper() + label[1:], text, FactKind.FACT) for label, text in finding.details)
     return Evidence(
         claim=claim_of(finding),

@@ -27,7 +27,7 @@ class TemplateNarrator:
         """See the port."""
         text = f"{story.model} {story.version} {_WHAT.get(story.concern, 'breaks its policy')}"
         if story.gauge is not None:
-            text += f": {story.gauge.label} {figure(story.gauge.value)}, limit {figure(story.gauge.limit)}"
+            text += f": {gauge_text(story.gauge)}"
         return printable(text, 150)
 
     def summary(self, story: Story) -> str:
@@ -46,10 +46,10 @@ class TemplateNarrator:
         if story.gauge is None:
             return what
         gauge = story.gauge
-        asks = "at least" if gauge.good_is_high else "at most"
+        asks = "asks for at least" if gauge.good_is_high else "allows at most"
         return (
             f"{what} Measured: {interval_text(gauge)}, n = {gauge.n}, over the last {story.window}; policy"
-            f" {story.policy} allows {asks} {figure_text(gauge.limit, gauge.unit)} from n = {story.minimum_n} on."
+            f" {story.policy} {asks} {figure_text(gauge.limit, gauge.unit)} from n = {story.minimum_n} on."
         )
 
     def _where(self, story: Story) -> str:
@@ -109,6 +109,11 @@ def bounds_text(low: float, high: float, unit: str) -> str:
 
 def _decimal(value: float) -> Decimal:
     return Decimal(repr(value))
+
+
+def gauge_text(gauge: GaugeRecord) -> str:
+    """``disparate impact 0.45, limit 0.8``."""
+    return f"{gauge.label} {figure_text(gauge.value, gauge.unit)}, limit {figure_text(gauge.limit, gauge.unit)}"
 
 
 def interval_text(gauge: GaugeRecord) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from trimtab_bot.changes.history import versions_of
 from trimtab_bot.changes.verified import GoodState, last_good_state
 from trimtab_bot.inbox.interface import FactKind
-from trimtab_bot.narration.template import figure
+from trimtab_bot.narration.template import gauge_text
 from trimtab_bot.records import FactLine
 from trimtab_bot.remedies.interface import Draft, Impossible, Outcome, Situation
 from trimtab_config.restore.holds import new_hold
@@ -210,7 +210,7 @@ def _hold(situation: Situation, head: FleetAt, options: RollbackOptions, until: 
 
 def _figure(situation: Situation) -> str:
     gauge = situation.incident.evidence.gauge
-    return "" if gauge is None else f": {gauge.label} {figure(gauge.value)}, limit {figure(gauge.limit)}"
+    return "" if gauge is None else f": {gauge_text(gauge)}"
 
 
 def _good_version(situation: Situation, returns: tuple[_Return, ...]) -> str:
