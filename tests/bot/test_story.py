@@ -418,6 +418,19 @@ def test_a_proposal_that_nobody_decides_about_expires_and_is_made_anew_and_help_
     assert code(site.bot.decisions.approve(first.id, "ada", first.ballot.digest)) == "B410"
 
 
+def test_nothing_is_proposed_anew_while_nothing_is_known(site: Site) -> None:
+    site.broken()
+    for group in KIOSKS:
+        site.fleet.decided(group, "triage", "1.2.0", UNFAIR, age=600)
+    site.fleet.save()
+    site.tick(seconds=4 * 3600 + 1)
+    site.tick(2)
+    assert [each.ballot.phase for each in site.proposals()] == [Phase.EXPIRED]
+    site.bad()
+    site.tick()
+    assert [each.ballot.phase for each in site.proposals()] == [Phase.EXPIRED, Phase.PENDING]
+
+
 def test_the_bot_stops_asking_after_five_times(site: Site) -> None:
     site.broken()
     for _ in range(8):
