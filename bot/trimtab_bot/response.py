@@ -466,11 +466,9 @@ def _asked_now(fleet: FleetAt, incident: Incident) -> str | None:
 
 
 def _verdict_of_good(incident: Incident, look: MetricsLook) -> tuple[Verdict, str]:
-    """What the look says of the good version in the matter of the incident; only a look after the fleet converged counts."""
+    """What the look says of the good version in the matter of the incident."""
     if not incident.good_version:
         return Verdict.FINE, "no version replaced it"
-    if incident.converged_at is None or look.at < incident.converged_at:
-        return Verdict.UNKNOWN, "the bot has not looked since"
     found = [
         finding
         for finding in look.findings.values()

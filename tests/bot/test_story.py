@@ -289,6 +289,8 @@ def test_a_denial_ends_it_and_the_bot_does_not_ask_again(site: Site) -> None:
     assert hosted.state is ProposalState.CLOSED
     assert "the labels were swapped" in hosted.closed_reason
     assert site.incident().obstacle_code == "B433"
+    with site.store.reading() as view:
+        assert view.proposals(unsettled_only=True) == ()
     assert code(site.approve("cy")) == "B433"
     assert site.origin.merges_of_the_bot() == []
 
@@ -730,6 +732,33 @@ def test_a_fleet_that_does_not_compile_is_shown_and_nothing_is_proposed(site: Si
     site.tick()
     assert "B310" in site.health()
     assert site.proposals() == ()
+
+
+def half_a_file(site: Site) -> None:
+    """The head of the branch no longer compiles."""
+    site.origin.sync()
+    site.origin.files["groups/emea.yaml"] = b"apiVersion: apexlogic.ai/v1\nkind: DeviceGroup\n"
+    site.origin.commit(BO, "Half a file")
+
+
+def test_while_the_head_does_not_compile_nothing_is_proposed_anew(site: Site) -> None:
+    site.broken()
+    half_a_file(site)
+    site.tick(3)
+    assert [(each.ballot.phase, each.ballot.code) for each in site.proposals()] == [(Phase.VOID, "B412")]
+    assert site.incident().phase is IncidentPhase.OPEN
+
+
+def test_while_the_head_does_not_compile_a_recovery_is_watched_all_the_same(site: Site) -> None:
+    """The last fleet that compiled still asks for the bad version; that is no reason to begin again."""
+    site.broken()
+    site.approve("ada")
+    site.tick()
+    half_a_file(site)
+    site.back()
+    site.settle()
+    assert site.incident().phase is IncidentPhase.CLOSED
+    assert len(site.proposals()) == 1
 
 
 def test_a_bot_that_lost_its_memory_withdraws_what_it_cannot_vouch_for(site: Site) -> None:
