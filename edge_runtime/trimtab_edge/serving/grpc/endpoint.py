@@ -89,7 +89,9 @@ def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
         return _configuration(shown)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(shown), changed, require_client_authentication=shown.client_ca is not None
+        _configuration(shown),
+        changed,  # type: ignore[arg-type]  # grpc takes None for "no change"; its published types leave that out
+        require_client_authentication=shown.client_ca is not None,
     )
 
 
