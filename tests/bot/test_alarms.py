@@ -173,7 +173,8 @@ def test_more_looks_and_fewer_false_alarms_ask_for_more(window: Window, chance: 
     rule = AlarmRule(chance, horizon)
     assert rule.z(window) >= AlarmRule(chance * 1.1, horizon).z(window)
     assert rule.z(window) <= AlarmRule(chance, horizon * 1.1).z(window)
-    assert z_of(rule.confidence(window)) == pytest.approx(rule.z(window), rel=1e-4)
+    # Near 1 a confidence has few digits left in double precision: at 7.7 standard errors about three of z remain.
+    assert z_of(rule.confidence(window)) == pytest.approx(rule.z(window), rel=1e-3)
 
 
 def test_an_alarm_is_never_easier_than_the_look_that_is_shown() -> None:
