@@ -18,6 +18,7 @@ import pytest
 from tests.bot.rig import TOKENS, Origin, settings
 from tests.contracts.metrics_source.rigs import Exporter, exporter, line, prometheus, write_targets
 from trimtab_kernel import vocabulary as v
+from trimtab_kernel.rules import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -150,7 +151,8 @@ def test_from_a_bad_merge_to_recovery_as_people_run_it(tmp_path: Path, kind: str
         write_targets(targets, {group: [device.page.address] for group, device in devices.items()})
         metrics: dict[str, Json] = {"scrape": {"targets": str(targets), "interval": "1s"}}
         if kind == "prometheus":
-            metrics = {"prometheus": {"url": stack.enter_context(prometheus(tmp_path / "prometheus", targets))}}
+            server = prometheus(tmp_path / "prometheus", targets, [Window.SECONDS_15])
+            metrics = {"prometheus": {"url": stack.enter_context(server)}}
         content = settings(tmp_path, metrics=metrics, window="15s", tick="1s")
         (tmp_path / "bot.yaml").write_text(json.dumps(content))
         bot = stack.enter_context(running(tmp_path))
