@@ -111,7 +111,14 @@ def test_a_room_has_a_readme_that_names_its_parts(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "extra"), [("config_management", "config"), ("bot", "bot"), ("edge_runtime", "edge"), ("examples", "demo")]
+    ("room", "extra"),
+    [
+        ("config_management", "config"),
+        ("plugins", "plugins"),
+        ("bot", "bot"),
+        ("edge_runtime", "edge"),
+        ("examples", "demo"),
+    ],
 )
 def test_a_readme_says_why_each_dependency_is_there(room: str, extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

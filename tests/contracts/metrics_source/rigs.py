@@ -70,6 +70,16 @@ class Exporter:
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - loopback
             pass
 
+    def await_scrape(self) -> None:
+        """Wait until somebody has read what is on the page now."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with urllib.request.urlopen(f"http://{self.address}/scrapes", timeout=10) as answer:  # noqa: S310 - loopback
+                if int(answer.read()):
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"nobody scraped {self.address} in {PATIENCE:g} s")
+
     def kill(self) -> None:
         """The device falls silent."""
         self.process.kill()
