@@ -74,7 +74,7 @@ class Exporter:
         """Wait until somebody has read what is on the page now."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            with urllib.request.urlopen(f"http://{self.address}/scrapes", timeout=10) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"http://{self.address}/scrapes", timeout=10) as answer:
                 if int(answer.read()):
                     return
             time.sleep(0.05)
