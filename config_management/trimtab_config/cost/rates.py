@@ -27,6 +27,11 @@ def to_decimal(value: Fraction) -> Decimal:
         return Decimal(value.numerator) / Decimal(value.denominator)
 
 
+def region_of(group: Document) -> str:
+    """The region whose prices a group pays; "" where its labels name none."""
+    return group.metadata.labels.get(REGION_LABEL, "")
+
+
 def choose_book(books: Iterable[Document], group: Document, name: str | None) -> Document:
     """The price book for a group: the named one, or the newest (by ``validFrom``) that prices the group's region.
 
@@ -35,7 +40,7 @@ def choose_book(books: Iterable[Document], group: Document, name: str | None) ->
     are equally new.
     """
     known = sorted(books, key=lambda book: book.metadata.name)
-    region = group.metadata.labels.get(REGION_LABEL, "")
+    region = region_of(group)
     place = (group.origin.file, group.origin.line_of(f"metadata.labels.{REGION_LABEL}"))
     if not known:
         raise InputError(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
 
     from trimtab_config.cost.report import CostReport, Row, Total
+    from trimtab_config.cost.slices import Dimension, Slice
 
 _PART_NAMES = {COMPUTE: "compute", RESERVED: "reserved", ENERGY: "energy", DATA: "data", UPDATES: "updates"}
 UNKNOWN = "-"
@@ -31,26 +32,30 @@ _WHAT_ONE_MORE_COSTS = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, whether its cells are numbers, and the order in which a narrow terminal drops it (0: never)."""
+    """One column: its heading, whether its cells are numbers, and the order in which a narrow terminal drops it (0: never).
+
+    Only a column that may be ``folded`` ever breaks a cell into lines. ``style`` is how a terminal shows it.
+    """
 
     heading: str
     number: bool = False
     dropped: int = 0
+    style: str = ""
+    folded: bool = False
 
 
 COLUMNS = (
-    Column("GROUP"),
-    Column("MODEL"),
-    Column("DEVICES", number=True, dropped=3),
-    Column("COST A MONTH", number=True),
-    Column("FROM - TO", number=True),
+    Column("GROUP", style="bold cyan"),
+    Column("MODEL", folded=True),
+    Column("DEVICES", number=True, dropped=3, style="dim"),
+    Column("COST A MONTH", number=True, style="bold"),
+    Column("FROM - TO", number=True, style="dim"),
     Column("GRADE"),
-    Column("1K INFERENCES", number=True, dropped=2),
-    Column("OF CEILING", number=True),
-    Column("MOSTLY", dropped=1),
+    Column("1K INFERENCES", number=True, dropped=2, style="dim"),
+    Column("OF CEILING", number=True, style="dim"),
+    Column("MOSTLY", dropped=1, style="dim"),
 )
 _CENT = Decimal("0.01")
-_MODEL = 1
 _CEILING = 7
 
 
@@ -65,6 +70,7 @@ class CostTable:
     totals: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
     beyond: frozenset[int] = frozenset()
+    columns: tuple[Column, ...] = COLUMNS
 
 
 def cost_table(report: CostReport, silent_groups: Sequence[str] = ()) -> CostTable:
@@ -74,23 +80,13 @@ def cost_table(report: CostReport, silent_groups: Sequence[str] = ()) -> CostTab
     for row in report.rows:
         lines.append((row.group if row.group != shown else "", *_row_cells(row)))
         shown = row.group
-    often = UPDATES_PER_MONTH
-    assumed = f"each device fetches its model {often.value} time a month ({often.low} to {often.high})"
-    notes = [
-        f"A month is {HOURS_PER_MONTH} hours. Bounds add up as if all figures were off the same way.",
-        f"Assumed: {assumed}.",
-        _WHAT_A_MONTH_PAYS,
-        _WHAT_ONE_MORE_COSTS,
-    ]
+    notes = [*_what_is_assumed(), _WHAT_ONE_MORE_COSTS]
     notes += [
         f"{row.model} {row.version} on {row.group} uses more CPU than its limits reserve of the devices: use is paid for."
         for row in report.rows
         if row.uses_more_than_reserved
     ]
-    reasons = sorted({(row.model, reason) for row in report.rows for reason in row.absent.values()})
-    if reasons:
-        notes.append(f'"≥" and {UNKNOWN}: a part is not known and not counted as zero:')
-        notes += [f"  {model}: {reason}" for model, reason in reasons]
+    notes += _what_is_absent(report)
     if silent_groups:
         notes.append(f"Nothing runs in {', '.join(silent_groups)}.")
     beyond = frozenset(index for index, row in enumerate(report.rows) if _is_beyond(row))
@@ -98,6 +94,48 @@ def cost_table(report: CostReport, silent_groups: Sequence[str] = ()) -> CostTab
         notes.insert(0, f"{len(beyond)} of {len(report.rows)} lines are beyond the ceiling of their policy.")
     totals = tuple(_total_cells(total) for total in report.totals)
     return CostTable(tuple(lines), totals, tuple(notes), beyond)
+
+
+def slice_table(report: CostReport, cut: Sequence[Slice], dimension: Dimension) -> CostTable:
+    """The table of a report that was cut along ``dimension``: what each value pays, and its share of its currency."""
+    whole = {total.currency: total.figure.value for total in report.totals}
+    lines = []
+    for each in cut:
+        total = each.total
+        money = _money_cells(total.figure, total.currency, complete=not total.incomplete, known=bool(total.parts))
+        share = total.figure.value / whole[total.currency] * 100 if whole[total.currency] else Decimal(0)
+        shown = f"{share.quantize(Decimal('0.1'))} %"
+        lines.append((f"(no {dimension.value})" if each.key is None else each.key, str(each.rows), *money, shown))
+    totals = tuple(("TOTAL", *_total_cells(total)[2:6], "") for total in report.totals)
+    columns = (
+        Column(dimension.value.upper(), style="bold cyan", folded=True),
+        Column("LINES", number=True, dropped=1, style="dim"),
+        Column("COST A MONTH", number=True, style="bold"),
+        Column("FROM - TO", number=True, style="dim"),
+        Column("GRADE"),
+        Column("SHARE", number=True, dropped=2, style="dim"),
+    )
+    notes = (*_what_is_assumed(), *_what_is_absent(report))
+    return CostTable(tuple(lines), totals, notes, columns=columns)
+
+
+def _what_is_assumed() -> tuple[str, ...]:
+    often = UPDATES_PER_MONTH
+    return (
+        f"A month is {HOURS_PER_MONTH} hours. Bounds add up as if all figures were off the same way.",
+        f"Assumed: each device fetches its model {often.value} time a month ({often.low} to {often.high}).",
+        _WHAT_A_MONTH_PAYS,
+    )
+
+
+def _what_is_absent(report: CostReport) -> tuple[str, ...]:
+    reasons = sorted({(row.model, reason) for row in report.rows for reason in row.absent.values()})
+    if not reasons:
+        return ()
+    return (
+        f'"≥" and {UNKNOWN}: a part is not known and not counted as zero:',
+        *(f"  {model}: {reason}" for model, reason in reasons),
+    )
 
 
 def _is_beyond(row: Row) -> bool:
@@ -157,8 +195,8 @@ def _mostly(row: Row) -> str:
 
 
 def _widths(table: CostTable) -> list[int]:
-    everything = [tuple(column.heading for column in COLUMNS), *table.lines, *table.totals]
-    return [max(len(cells[index]) for cells in everything) for index in range(len(COLUMNS))]
+    everything = [tuple(column.heading for column in table.columns), *table.lines, *table.totals]
+    return [max(len(cells[index]) for cells in everything) for index in range(len(table.columns))]
 
 
 def plain_text(table: CostTable) -> str:
@@ -168,12 +206,12 @@ def plain_text(table: CostTable) -> str:
     def line(cells: Sequence[str]) -> str:
         padded = (
             cell.rjust(width) if column.number else cell.ljust(width)
-            for cell, width, column in zip(cells, widths, COLUMNS, strict=True)
+            for cell, width, column in zip(cells, widths, table.columns, strict=True)
         )
         return "  ".join(padded).rstrip()
 
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    headings = line([column.heading for column in COLUMNS])
+    headings = line([column.heading for column in table.columns])
     text = [headings, rule, *map(line, table.lines), rule, *map(line, table.totals), "", *table.notes]
     return "\n".join(text) + "\n"
 
@@ -181,8 +219,8 @@ def plain_text(table: CostTable) -> str:
 def columns_within(table: CostTable, width: int) -> list[int]:
     """The columns that a terminal of ``width`` characters has room for, the least needed dropped first."""
     widths = _widths(table)
-    kept = list(range(len(COLUMNS)))
-    droppable = sorted((column.dropped, index) for index, column in enumerate(COLUMNS) if column.dropped)
+    kept = list(range(len(table.columns)))
+    droppable = sorted((column.dropped, index) for index, column in enumerate(table.columns) if column.dropped)
     for _, index in droppable:
         if sum(widths[place] + 2 for place in kept) <= width:
             break
@@ -191,7 +229,7 @@ def columns_within(table: CostTable, width: int) -> list[int]:
 
 
 def rich_table(table: CostTable, width: int) -> RenderableType:
-    """The same cells for a terminal of ``width`` characters; only the model's name is ever folded."""
+    """The same cells for a terminal of ``width`` characters; only a column that may be is folded."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -199,12 +237,11 @@ def rich_table(table: CostTable, width: int) -> RenderableType:
     kept = columns_within(table, width)
     shown = Table(header_style="bold", pad_edge=False, box=None, padding=(0, 1))
     for index in kept:
-        column = COLUMNS[index]
+        column = table.columns[index]
         side: JustifyMethod = "right" if column.number else "left"
-        shown.add_column(column.heading, justify=side, no_wrap=index != _MODEL, overflow="fold")
-    styles = ("bold cyan", "", "dim", "bold", "dim", "", "dim", "dim", "dim")
+        shown.add_column(column.heading, justify=side, no_wrap=not column.folded, overflow="fold")
     for place, cells in enumerate(table.lines):
-        row = [Text(cells[index], styles[index]) for index in kept]
+        row = [Text(cells[index], table.columns[index].style) for index in kept]
         if place in table.beyond:
             row[kept.index(_CEILING)].stylize("bold red")
         shown.add_row(*row)
