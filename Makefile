@@ -37,7 +37,8 @@ types: venv ## check the types
 contracts: venv ## check who imports whom
 	.venv/bin/lint-imports
 
-lab: venv ## run the tests against real Go tools and whole parts of a cluster
+lab: venv ## build what is missing, and run the tests against real Go tools and whole parts of a cluster
+	@if command -v go >/dev/null 2>&1; then sh tools/lab build; else echo "lab: needs go, which is not on the PATH; what is not built is skipped"; fi
 	@$(PYTHON) tools/tier.py lab $(TIER_ARGS)
 
 long: venv ## run soaks, kill matrices and big fuzzing
