@@ -59,7 +59,7 @@ def codes_in_the_code() -> dict[str, str]:
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
             if "codes" not in path.parts:
-                for code in re.findall(r"\"([FGEB]\d{3})[\" ]", path.read_text("utf-8")):
+                for code in re.findall(r"\"([FGEBA]\d{3})[\" ]", path.read_text("utf-8")):
                     found[code] = str(path.relative_to(ROOT))
     return found
 

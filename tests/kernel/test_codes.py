@@ -14,7 +14,7 @@ from trimtab_kernel.problems import Code
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("config_management", "plugins", "bot", "edge_runtime", "examples", "tools")
-CODE = re.compile(r"[FGEB][0-9]{3}")
+CODE = re.compile(r"[FGEBA][0-9]{3}")
 
 
 @cache

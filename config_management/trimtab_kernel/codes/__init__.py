@@ -2,17 +2,18 @@
 
 Families: F fleet files (F1 reading, F2 references, F3 placement and rollout, F4 money, F5 policy), G Git, E edge
 (E1 commands, E2 desired document, E3 artifacts, E4 serving, E5 evidence), B bot (B1 configuration, B2 metrics, B3 proposals,
-B4 approvals, B5 ledger). Each family has its own module here.
+B4 approvals, B5 ledger), A plugins (A1 Argo CD, A2 fleet service, A3 OCI artifacts, A4 Flux, A5 KRM function,
+A6 diff and charts). Each family has its own module here.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trimtab_kernel.codes import bot, edge, fleet, git, placement
+from trimtab_kernel.codes import bot, edge, fleet, git, placement, plugins
 
 if TYPE_CHECKING:
     from trimtab_kernel.problems import Code
 
-ALL: tuple[Code, ...] = (*fleet.CODES, *placement.CODES, *git.CODES, *edge.CODES, *bot.CODES)
+ALL: tuple[Code, ...] = (*fleet.CODES, *placement.CODES, *git.CODES, *edge.CODES, *bot.CODES, *plugins.CODES)
 BY_CODE: dict[str, Code] = {code.code: code for code in ALL}

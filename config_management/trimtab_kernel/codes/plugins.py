@@ -1,0 +1,129 @@
+"""Codes of the plugins: A1 Argo CD's plugin protocol and the archives that it carries."""
+
+from __future__ import annotations
+
+from trimtab_kernel.problems import Code
+
+CODES: tuple[Code, ...] = (
+    # ---- A1: Argo CD's plugin protocol, and the archive of a repository
+    Code(
+        "A101",
+        "plugin.yaml cannot be used",
+        "Native and exec mode share one plugin.yaml; what the stock server would refuse in it is refused here as well.",
+        "Write the field as the message says; plugins/argocd/plugin.yaml is a working example.",
+    ),
+    Code(
+        "A102",
+        "request breaks the plugin protocol",
+        "A request is one message of metadata and then the parts of the archive, until the caller closes its side.",
+        "Check that the caller is a repo-server of Argo CD, of a version that is supported.",
+    ),
+    Code(
+        "A103",
+        "archive is not what was announced",
+        "The SHA-256 over the bytes that came differs from the one in the metadata, so they are not what the caller sent.",
+        "Refresh the Application; if it stays, look for what changes bytes between repo-server and plugin.",
+    ),
+    Code(
+        "A104",
+        "archive has another size than was announced",
+        "Bytes are missing, or there are more of them than the metadata says.",
+        "Refresh the Application; a full disk of repo-server is the usual cause.",
+    ),
+    Code(
+        "A105",
+        "archive exceeds a limit",
+        "Anybody who can push can fill a repository, so its size, its number of files and its ratio of packing are limited.",
+        "Keep large files out of the repository, exclude them (plugin tar exclusions), or raise the limit that is named.",
+    ),
+    Code(
+        "A106",
+        "archive is not whole gzip",
+        "The compressed stream is broken, ends early, or has something after its end; a part of a repository is never rendered.",
+        "Refresh the Application; a full disk of repo-server is the usual cause.",
+    ),
+    Code(
+        "A107",
+        "archive is not a tar that can be trusted",
+        "A header is malformed or the archive ends in the midst of an entry, so two readers might see two repositories.",
+        "Check that the caller is a repo-server of Argo CD; it writes none such.",
+    ),
+    Code(
+        "A108",
+        "name in the archive refused",
+        "A name that is absolute, climbs up, is no UTF-8, or can be written in two ways means another file to another reader.",
+        "Rename the file in the repository.",
+    ),
+    Code(
+        "A109",
+        "kind of entry refused",
+        "Hard links, devices, pipes and sparse files are not part of what a commit holds.",
+        "Check that the caller is a repo-server of Argo CD; it packs files, folders and symbolic links only.",
+    ),
+    Code(
+        "A110",
+        "link leaves the repository",
+        "A symbolic link to a place outside stands for content that the commit does not hold; nothing may lie behind a link either.",
+        "Replace the link by the file itself.",
+    ),
+    Code(
+        "A111",
+        "entry is there twice",
+        "Which of two entries of one name counts differs from reader to reader.",
+        "Check that the caller is a repo-server of Argo CD; a commit cannot hold one name twice.",
+    ),
+    Code(
+        "A112",
+        "extended header refused",
+        "Extended headers that repeat, contradict the entry, or are longer than any name serve to confuse readers.",
+        "Check that the caller is a repo-server of Argo CD; it writes none such.",
+    ),
+    Code(
+        "A113",
+        "folder of the fleet not in the archive",
+        "An empty fleet would remove every object of the Application.",
+        "Correct spec.source.path of the Application; it is relative to the root of the repository and exact in case.",
+    ),
+    Code(
+        "A114",
+        "parameter refused",
+        "The plugin takes the parameters group and price-book, each once and as a string; anything else would silently not hold.",
+        "Correct spec.source.plugin.parameters of the Application, or what pins them in .argocd-source-<app>.yaml.",
+    ),
+    Code(
+        "A115",
+        "stopped before the deadline",
+        "Later than this the caller would only see that the time is over; the message says what took it.",
+        "Look at the slowest stage and file that are named; give repo-server more time, or make the repository smaller.",
+    ),
+    Code(
+        "A116",
+        "nothing to apply",
+        "An empty answer with pruning would delete everything that the Application has.",
+        "Check the path and the group; to retire a group on purpose, delete its Application.",
+    ),
+    Code(
+        "A117",
+        "socket is taken",
+        "A live server listens at this name already; two of them would answer in turn.",
+        "Stop the other server, or give this one another name in plugin.yaml.",
+    ),
+    Code(
+        "A118",
+        "answer is too large",
+        "Argo CD takes answers up to 100 MiB.",
+        "Split the device group.",
+    ),
+    Code(
+        "A119",
+        "failure inside the plugin",
+        "The renderer failed in a way that it should not; the log of the plugin has the details, the message has none of them.",
+        "Report it with the lines of the log; `trimtab render` on the same commit shows whether it is the plugin's.",
+    ),
+    Code(
+        "A120",
+        "socket cannot be made",
+        "Its folder cannot be written, or the path is longer than the system allows (107 bytes).",
+        "Mount the folder that the message names, writable for this user, or choose a shorter one.",
+    ),
+)
