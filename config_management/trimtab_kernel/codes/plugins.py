@@ -126,4 +126,35 @@ CODES: tuple[Code, ...] = (
         "Its folder cannot be written, or the path is longer than the system allows (107 bytes).",
         "Mount the folder that the message names, writable for this user, or choose a shorter one.",
     ),
+    # ---- A3: archives and OCI artifacts
+    Code(
+        "A301",
+        "archive is not a whole tar.gz",
+        "Damaged bytes, an early end, or content behind the end mean that two readers might see different files.",
+        "Fetch it again; if it stays, make it again from its source.",
+    ),
+    Code(
+        "A302",
+        "name in an archive is not plain",
+        "A name that is absolute, climbs up, or is written in an odd way is unpacked to different places by different tools.",
+        "Rename the file where the archive is made.",
+    ),
+    Code(
+        "A303",
+        "entry of an archive is no plain file",
+        "A link, a device or a pipe stands for content that the archive does not hold.",
+        "Replace it by the file itself where the archive is made.",
+    ),
+    Code(
+        "A304",
+        "archive is too much",
+        "Archives come from elsewhere and are read with limits, so that a small one cannot unpack to exhaust memory.",
+        "Keep models and other large files out of it; manifests of a device group are some kilobytes.",
+    ),
+    Code(
+        "A305",
+        "archive holds a path twice",
+        "Some tools take the first of the two and some the last.",
+        "Make the archive again, with each path once.",
+    ),
 )
