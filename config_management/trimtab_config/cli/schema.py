@@ -1,4 +1,4 @@
-"""``trimtab schema``: the JSON Schemas of the kinds."""
+"""``trimtab schema``: the JSON Schemas and the CustomResourceDefinitions of the kinds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem,
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from trimtab_config.spec.kinds import Kind
 
@@ -20,14 +21,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", nargs="?", metavar="KIND", help='a kind such as "EdgeAIDeployment"')
     parser.add_argument("--list", action="store_true", help="list the kinds with their API versions")
     parser.add_argument("--all", action="store_true", help="write the schemas of all kinds; needs --output-dir")
-    parser.add_argument("--output-dir", type=Path, metavar="D", help="write D/<kind>.json instead of to stdout")
+    parser.add_argument(
+        "--output-dir", type=Path, metavar="D", help="write a file per kind into D instead of to stdout"
+    )
+    parser.add_argument(
+        "--crd",
+        action="store_true",
+        help="the CustomResourceDefinition for a cluster (YAML) instead of the JSON Schema",
+    )
     parser.set_defaults(usage_error=parser.error)
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
-    """Print or write schemas. Raises InputError (F119) for a kind that there is not."""
+    """Print or write schemas or definitions. Raises InputError (F119) for a kind that there is not."""
     from trimtab_config.spec.kinds import KINDS
-    from trimtab_config.spec.schema import schema_text
 
     if sum((arguments.kind is not None, arguments.list, arguments.all)) != 1:
         arguments.usage_error("expected one of KIND, --list and --all")
@@ -39,9 +46,9 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         arguments.usage_error("--all needs --output-dir")
     chosen = KINDS if arguments.all else (kind_named(arguments.kind),)
     if arguments.output_dir is None:
-        sys.stdout.write(schema_text(chosen[0]))
+        sys.stdout.write(_file(chosen[0], crd=arguments.crd)[1])
     else:
-        _write(arguments.output_dir, chosen)
+        _write(arguments.output_dir, (_file(kind, crd=arguments.crd) for kind in chosen))
     return ExitCode.DONE
 
 
@@ -58,22 +65,33 @@ def kind_named(name: str) -> Kind:
     raise InputError(Problem("F119", got=quoted(name), expected=expected, hint=did_you_mean(name, names)))
 
 
-def _write(folder: Path, kinds: tuple[Kind, ...]) -> None:
+def _file(kind: Kind, *, crd: bool) -> tuple[str, str]:
+    """Name and text of one kind's file."""
+    if crd:
+        from trimtab_config.emit.yaml_stream import yaml_stream
+        from trimtab_config.spec.crd import crd_file, crd_of
+
+        return crd_file(kind), yaml_stream([crd_of(kind)])
     from trimtab_config.spec.schema import schema_file, schema_text
 
+    return schema_file(kind), schema_text(kind)
+
+
+def _write(folder: Path, files: Iterable[tuple[str, str]]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for kind in kinds:
-            (folder / schema_file(kind)).write_text(schema_text(kind), "utf-8")
+        for name, text in files:
+            (folder / name).write_text(text, "utf-8")
     except OSError as error:
         raise OutsideError(f"cannot write to {folder}: {(error.strerror or str(error)).lower()}") from error
 
 
 COMMAND = Command(
     name="schema",
-    summary="Print the JSON Schema of a kind, for editors and other tools.",
+    summary="Print the JSON Schema of a kind for editors, or its CustomResourceDefinition for a cluster.",
     examples=(
         "trimtab schema EdgeAIDeployment",
+        "trimtab schema EdgeAIDeployment --crd",
         "trimtab schema --list",
         "trimtab schema --all --output-dir build/schemas",
     ),

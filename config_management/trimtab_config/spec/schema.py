@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from trimtab_config.spec.shapes import Shape
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# What must hold between fields and can be said in a schema; trimtab_config.spec.coherence says the same.
-_BETWEEN_FIELDS: dict[type, dict[str, Any]] = {
+BETWEEN_FIELDS: dict[type, dict[str, Any]] = {
     Wave: {
         "oneOf": [
             {"required": ["percent"], "properties": {"groups": {"maxItems": 0}}},
@@ -44,6 +43,7 @@ _BETWEEN_FIELDS: dict[type, dict[str, Any]] = {
     },
     HoldSpec: {"anyOf": [{"required": ["version"]}, {"required": ["digest"]}]},
 }
+"""What must hold between fields and can be said in a schema; trimtab_config.spec.coherence says the same."""
 
 
 def schema_of(kind: Kind) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def schema_of(kind: Kind) -> dict[str, Any]:
     return {
         "$schema": DIALECT,
         "title": f"{kind.api_version} {kind.name}",
-        "description": _summary(kind.spec),
+        "description": summary(kind.spec),
         "type": "object",
         "properties": properties,
         "required": list(properties),
@@ -79,7 +79,8 @@ def schema_file(kind: Kind) -> str:
     return f"{kind.name}.json"
 
 
-def _summary(kind: type) -> str:
+def summary(kind: type) -> str:
+    """What a kind or a part of one is, in a line."""
     return " ".join((inspect.getdoc(kind) or "").replace("``", "").split())
 
 
@@ -114,12 +115,12 @@ def _define(shape: ObjectShape, definitions: dict[str, Any]) -> str:
         default = _default(shape.type, field)
         properties[yaml] = below if default is None else {**below, "default": default}
     schema: dict[str, Any] = {
-        "description": _summary(shape.type),
+        "description": summary(shape.type),
         "type": "object",
         "properties": properties,
         "required": [yaml for yaml, field in shape.fields.items() if field.required],
         "additionalProperties": False,
-        **_BETWEEN_FIELDS.get(shape.type, {}),
+        **BETWEEN_FIELDS.get(shape.type, {}),
     }
     if not schema["required"]:
         del schema["required"]
