@@ -23,6 +23,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("house")
 
+# The fixtures of the lab are there for every test; nothing starts before one is asked for.
+pytest_plugins = ("tests.lab.plugin",)
+
 # A skip says "needs NAME ..." and is excused only for one of these programs, and only where it is not on the PATH.
 # What the platform's packages offer is not here: CI installs it.
 EXCUSED_PROGRAMS = ("go",)
