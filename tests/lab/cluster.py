@@ -106,7 +106,7 @@ class Cluster:
         kind = self.resource("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
         def established(name: str) -> bool:
-            conditions = kind.get(name=name).to_dict().get("status", {}).get("conditions", [])
+            conditions = kind.get(name=name).to_dict().get("status", {}).get("conditions") or []
             return any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
 
         for name in names:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.lab.argocd import ArgoCD, ArgoOptions, install_argocd, start_argocd
 from tests.lab.cluster import Cluster, start_cluster
+from tests.lab.flux import Flux, start_flux
 from tests.lab.processes import Processes
 from tests.lab.programs import lab_program
+from tests.lab.registry import Registry, start_registry
 
 RUNNING = pytest.StashKey[Processes]()
 
@@ -53,6 +57,41 @@ def cluster(lab_processes: Processes, lab_directory: Path) -> Cluster:
     return start_cluster(lab_processes, lab_directory)
 
 
+@pytest.fixture(scope="session")
+def registry(lab_processes: Processes, lab_directory: Path) -> Registry:
+    """A registry that speaks plain HTTP."""
+    return start_registry(lab_processes, lab_directory)
+
+
+@pytest.fixture(scope="session")
+def flux(lab_processes: Processes, lab_directory: Path, cluster: Cluster) -> Flux:
+    """source-controller and kustomize-controller of one cluster."""
+    return start_flux(lab_processes, cluster, lab_directory)
+
+
+@pytest.fixture(scope="session")
+def argocd(lab_processes: Processes, lab_directory: Path, cluster: Cluster) -> Iterator[Callable[..., ArgoCD]]:
+    """``argocd(**options)``: a running Argo CD with these :class:`ArgoOptions`.
+
+    One runs at a time: equal options give the one that runs, others restart it with the same folder, sockets and cluster.
+    """
+    install_argocd(cluster)
+    running: list[ArgoCD] = []
+
+    def with_options(**options: Any) -> ArgoCD:  # noqa: ANN401 - whatever ArgoOptions takes
+        wanted = ArgoOptions(**options)
+        if running and running[0].options == wanted:
+            return running[0]
+        for old in running:
+            old.stop()
+        running[:] = [start_argocd(lab_processes, cluster, lab_directory / "argocd", wanted)]
+        return running[0]
+
+    yield with_options
+    for last in running:
+        last.stop()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Adds what the programs said last to the report of a lab test that failed."""
@@ -60,5 +99,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and RUNNING in item.config.stash and item.get_closest_marker("lab"):
         for process in item.config.stash[RUNNING].started:
             state = "running" if process.running else f"exit code {process.popen.returncode}"
-            report.sections.append((f"{process.name} ({state}), all of it in {process.log}", process.tail()))
+            report.sections.append((f"{process.name} ({state}), all of it in {process.log}", process.tail(15)))
     return report
