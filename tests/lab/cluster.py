@@ -83,7 +83,7 @@ class Cluster:
     def apply(
         self, objects: Iterable[Mapping[str, Any]], field_manager: str = "lab", dry_run: bool = False
     ) -> list[dict[str, Any]]:
-        """Server-side apply of each object, by force; returns what the server made of them.
+        """Server-side apply of each object, by force and with strict validation; returns what the server made of them.
 
         Raises kubernetes.dynamic.exceptions.DynamicApiError with the server's answer for the first that it refuses.
         """
@@ -95,6 +95,7 @@ class Cluster:
                 namespace=item["metadata"].get("namespace"),
                 field_manager=field_manager,
                 force_conflicts=True,
+                query_params=[("fieldValidation", "Strict")],
                 **({"dry_run": "All"} if dry_run else {}),
             )
             made.append(answer.to_dict())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.lab.argocd import ArgoCD, ArgoOptions, install_argocd, start_argocd
 from tests.lab.cluster import Cluster, start_cluster
@@ -20,6 +21,7 @@ from tests.lab.processes import Processes
 from tests.lab.programs import lab_program
 from tests.lab.registry import Registry, start_registry
 
+CHARTED = Path(__file__).parents[2] / "helm/trimtab/crds"
 RUNNING = pytest.StashKey[Processes]()
 
 
@@ -55,6 +57,12 @@ def lab_directory(tmp_path_factory: pytest.TempPathFactory, lab_processes: Proce
 def cluster(lab_processes: Processes, lab_directory: Path) -> Cluster:
     """An API server with its controllers and no node."""
     return start_cluster(lab_processes, lab_directory)
+
+
+@pytest.fixture(scope="session")
+def trimtab_kinds(cluster: Cluster) -> None:
+    """The custom resource definitions of Trimtab, as its chart brings them."""
+    cluster.install([yaml.safe_load(file.read_text("utf-8")) for file in sorted(CHARTED.glob("*.yaml"))])
 
 
 @pytest.fixture(scope="session")
