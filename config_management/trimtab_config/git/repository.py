@@ -124,6 +124,17 @@ class GitRepository:
             return None
         raise _failed("show-ref", answer)
 
+    def revision(self, text: str) -> str | None:
+        """The id of the commit that a person means by ``text``, None where there is none.
+
+        Whatever ``git rev-parse`` understands (``HEAD~1``, a tag, a short id): for the command line alone. What follows a
+        branch by itself uses :meth:`resolve`, which searches nowhere else.
+        """
+        if not text or text.startswith("-") or "\0" in text:
+            raise _bad_ref(text)
+        answer = self._run(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}"])
+        return answer.output.decode("ascii").strip() if answer.status == 0 else None
+
     def refs(self, prefix: str) -> dict[str, str]:
         """Object ids by full ref name, for all refs below ``prefix`` (such as ``refs/pull``), sorted by name."""
         if not is_full_ref(f"{prefix}/x"):

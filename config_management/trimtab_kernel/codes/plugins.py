@@ -1,4 +1,4 @@
-"""Codes of the plugins: A1 Argo CD's plugin protocol and the archives that it carries."""
+"""Codes of the plugins: A1 Argo CD's plugin protocol, A2 the fleet service, A3 artifacts, A6 comparing trees."""
 
 from __future__ import annotations
 
@@ -126,6 +126,49 @@ CODES: tuple[Code, ...] = (
         "Its folder cannot be written, or the path is longer than the system allows (107 bytes).",
         "Mount the folder that the message names, writable for this user, or choose a shorter one.",
     ),
+    # ---- A2: the fleet service
+    Code(
+        "A201",
+        "request without the right token",
+        "The list of device groups says where a company's devices are, and an ApplicationSet acts on it.",
+        "Send 'Authorization: Bearer TOKEN' with the content of the file that --token-file names; Argo CD and flux-operator take it from a Secret.",
+    ),
+    Code(
+        "A202",
+        "request is no well-formed question",
+        "A filter that is misunderstood would generate Applications for other groups than were meant.",
+        "Send what docs/fleet-service.md describes: JSON of at most 64 KiB, filters as text, each known and given once.",
+    ),
+    Code(
+        "A203",
+        "no device group matches",
+        "An empty answer makes the caller delete everything that it generated before.",
+        "Correct the filters, or delete the ApplicationSet or the ResourceSet where its groups are really gone.",
+    ),
+    Code(
+        "A204",
+        "no fleet has been read yet",
+        "Until the first tree that can be read there is nothing to answer with, and an empty answer would delete what there is.",
+        "Correct the problems that the service's log and /healthz show.",
+    ),
+    Code(
+        "A205",
+        "answer is too large",
+        "flux-operator takes at most 900 KiB, and cuts a list at its limit without a word.",
+        "Filter by cluster or labels and make a provider for each part; raise the limit of the provider and of the query together.",
+    ),
+    Code(
+        "A206",
+        "token file cannot be used",
+        "A short or empty token can be guessed; a file that others may read is no secret.",
+        "Write at least 16 characters without spaces into the file and give its mode 0600 or 0440.",
+    ),
+    Code(
+        "A207",
+        "certificate cannot be used",
+        "A server that starts without the encryption that was asked for would send the token in the clear.",
+        "Check that --tls-cert and --tls-key name a certificate chain and its key, in PEM and without a password.",
+    ),
     # ---- A3: archives and OCI artifacts
     Code(
         "A301",
@@ -156,5 +199,42 @@ CODES: tuple[Code, ...] = (
         "archive holds a path twice",
         "Some tools take the first of the two and some the last.",
         "Make the archive again, with each path once.",
+    ),
+    # ---- A6: comparing trees
+    Code(
+        "A601",
+        "no such revision",
+        "A comparison with nothing would show every object as new.",
+        "Name a branch, a tag or a commit that the repository has; fetch what is missing.",
+    ),
+    Code(
+        "A306",
+        "address or arguments of an artifact refused",
+        "Where an artifact goes, and what it is made of, must be said in full and without a password in it.",
+        "Write oci://HOST/REPOSITORY:TAG; `trimtab artifact push --help` shows examples.",
+    ),
+    Code(
+        "A307",
+        "not an artifact of manifests",
+        "Flux reads the first layer and Argo CD takes exactly one; what is neither is somebody else's image.",
+        "Check the address; a container image is not pulled by this command.",
+    ),
+    Code(
+        "A308",
+        "bytes differ from their digest",
+        "What the registry gave is not what it names, so it was changed on the way or in the store.",
+        "Try again; if it stays, look at the registry's storage, and push the artifact anew.",
+    ),
+    Code(
+        "A309",
+        "registry leads to an address in the clear",
+        "Logins and manifests would travel readable and changeable by anybody on the way.",
+        "Give the registry a certificate; --plain-http allows it for a registry that is reached on a private line.",
+    ),
+    Code(
+        "A310",
+        "folder for the artifact is not empty",
+        "Files of an earlier pull that the artifact no longer has would stay and be applied.",
+        "Name a new folder, or remove the old one first.",
     ),
 )
