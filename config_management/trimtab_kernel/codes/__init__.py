@@ -10,10 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trimtab_kernel.codes import bot, edge, fleet, git, placement, plugins
+from trimtab_kernel.codes import bot, edge, fleet, git, placement, plugins, policy
 
 if TYPE_CHECKING:
     from trimtab_kernel.problems import Code
 
-ALL: tuple[Code, ...] = (*fleet.CODES, *placement.CODES, *git.CODES, *edge.CODES, *bot.CODES, *plugins.CODES)
+ALL: tuple[Code, ...] = (
+    *fleet.CODES,
+    *placement.CODES,
+    *policy.CODES,
+    *git.CODES,
+    *edge.CODES,
+    *bot.CODES,
+    *plugins.CODES,
+)
 BY_CODE: dict[str, Code] = {code.code: code for code in ALL}

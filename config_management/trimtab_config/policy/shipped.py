@@ -1,0 +1,46 @@
+"""The bundle that comes with Trimtab: built from ``policies/``, committed, read from the installed package."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab_config.policy.bundle import DATA, MANIFEST, MODULE, PolicyBundle, read_bundle
+from trimtab_kernel.problems import InputError, Problem
+
+if TYPE_CHECKING:
+    from trimtab_config.policy.interface import PolicyEngine
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+@cache
+def shipped_bundle() -> PolicyBundle:
+    """Raises InputError (F505) where the installation is damaged."""
+    return bundle_at(SHIPPED)
+
+
+def bundle_at(folder: Path) -> PolicyBundle:
+    """The bundle in a folder. Raises InputError (F505)."""
+    try:
+        files = {name: (folder / name).read_bytes() for name in (MANIFEST, MODULE, DATA)}
+    except OSError as error:
+        expected = "a folder with manifest.json, policy.wasm and data.json"
+        problem = Problem("F505", str(folder), got=error.strerror or str(error), expected=expected)
+        raise InputError(problem) from error
+    return read_bundle(files, str(folder))
+
+
+def write_bundle(bundle: PolicyBundle, folder: Path) -> None:
+    """Write the files of ``bundle`` into ``folder``, which is made. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in bundle.files().items():
+        (folder / name).write_bytes(content)
+
+
+def wasm_engine(bundle: PolicyBundle) -> PolicyEngine:
+    """An engine over ``bundle``; wasmtime is loaded here and not before, since most commands decide nothing."""
+    from trimtab_config.policy.wasm import WasmPolicyEngine
+
+    return WasmPolicyEngine(bundle)
