@@ -175,7 +175,7 @@ class LocalGitHost:
     ) -> Proposal:
         """See :class:`GitHost`."""
         self._require_bare()
-        _judge_texts(key, title, meta)
+        judge_texts(key, title, meta)
         for _ in range(ATTEMPTS):
             known = self._scan()
             number = self._number_of(key, known)
@@ -448,8 +448,8 @@ class LocalGitHost:
             )
 
     def _judge_branches(self, base: str, branch: str, commit: str) -> None:
-        tip = self.repository.resolve(_checked_branch("base", base))
-        there = self.repository.resolve(_checked_branch("branch", branch))
+        tip = self.repository.resolve(checked_branch("base", base))
+        there = self.repository.resolve(checked_branch("branch", branch))
         if tip is None:
             raise InputError(
                 Problem("G203", field="base", got=f"no branch {quoted(base)}", expected="a branch that exists")
@@ -478,7 +478,8 @@ def _head_ref(number: int) -> str:
     return f"{PULLS}/{number}/head"
 
 
-def _checked_branch(field: str, name: str) -> str:
+def checked_branch(field: str, name: str) -> str:
+    """The full ref of a branch. Raises InputError (G203) for a name that git would refuse."""
     try:
         return branch_ref(name)
     except ValueError as error:
@@ -487,7 +488,8 @@ def _checked_branch(field: str, name: str) -> str:
         ) from error
 
 
-def _judge_texts(key: str, title: str, meta: Mapping[str, Json]) -> None:
+def judge_texts(key: str, title: str, meta: Mapping[str, Json]) -> None:
+    """Raises InputError (G201) for what no host would keep as it is given."""
     for field, text, limit in (("key", key, MAX_KEY), ("title", title, MAX_TITLE)):
         if not text.strip() or len(text) > limit or not text.isprintable():
             raise InputError(

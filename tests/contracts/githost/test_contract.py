@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,8 +29,9 @@ META: dict[str, Json] = {"incident": "i-1", "targets": ["triage"], "n": 3, "nest
 
 
 @pytest.fixture(params=sorted(RIGS))
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
-    return RIGS[request.param](tmp_path)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    with RIGS[request.param](tmp_path) as rig:
+        yield rig
 
 
 def at_main(rig: Rig) -> str:
@@ -256,9 +258,14 @@ def test_a_branch_that_was_set_back_to_the_base_is_not_merged(rig: Rig) -> None:
     rig.push(opened.branch, opened.base)
     now = rig.host().proposal(opened.number)
     assert now is not None
-    assert (now.state, now.head) == (ProposalState.OPEN, opened.base)
-    assert reason(merge(rig, now)) is Obstacle.EMPTY
-    assert reason(merge(rig, opened)) is Obstacle.HEAD_MOVED
+    assert now.head == opened.base
+    # GitHub closes what has nothing left to merge; the local host leaves that to people.
+    if now.state is ProposalState.OPEN:
+        assert reason(merge(rig, now)) is Obstacle.EMPTY
+        assert reason(merge(rig, opened)) is Obstacle.HEAD_MOVED
+    else:
+        assert reason(merge(rig, now)) is reason(merge(rig, opened)) is Obstacle.CLOSED
+    assert rig.tip("main") == opened.base
 
 
 def test_of_callers_at_once_one_merges_and_all_give_that_merge(rig: Rig) -> None:

@@ -1,0 +1,11 @@
+"""A GitHub of a test's own: the REST API over a real bare repository, on loopback, for the unmodified PyGithub.
+
+It keeps state (pull requests, comments, checks, statuses, reviews), judges tokens, pages its lists, and can misbehave:
+answers 429, 502 or a secondary limit before or after a write is done, drops connections, and delays ``mergeable``.
+"""
+
+from __future__ import annotations
+
+from tests.rigs.github.server import Fault, GitHubRig, User, github
+
+__all__ = ["Fault", "GitHubRig", "User", "github"]
