@@ -74,7 +74,11 @@ def crd_of(kind: Kind) -> dict[str, Any]:
         "additionalPrinterColumns": [dict(column) for column in (*_COLUMNS[kind.name], _AGE)],
     }
     if kind.name in _REPORTED:
-        properties["status"] = _status()
+        properties["status"] = {
+            "description": "What the group's devices report. Never written in Git.",
+            "type": "object",
+            "properties": conditions_schema(),
+        }
         served["subresources"] = {"status": {}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -102,6 +106,46 @@ def crd_of(kind: Kind) -> dict[str, Any]:
 def crd_file(kind: Kind) -> str:
     """The name of the file that holds the definition in the chart."""
     return f"{kind.plural}.yaml"
+
+
+def structural_schema(kind: type) -> dict[str, Any]:
+    """The structural schema of one dataclass of fields: what a kind of another room has as its ``spec``."""
+    return _schema(shape_of(kind))
+
+
+def conditions_schema() -> dict[str, Any]:
+    """The fields of a status by which generic tools wait: conditions as every Kubernetes kind has them (metav1.Condition)."""
+    text = {"type": "string"}
+    condition = {
+        "type": "object",
+        "properties": {
+            "type": {
+                "type": "string",
+                "maxLength": 316,
+                "pattern": r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9][-A-Za-z0-9_.]*$",
+            },
+            "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+            "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+            "lastTransitionTime": {"type": "string", "format": "date-time"},
+            "reason": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 1024,
+                "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+            },
+            "message": {**text, "maxLength": 32768},
+        },
+        "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+    }
+    return {
+        "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+        "conditions": {
+            "type": "array",
+            "items": condition,
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    }
 
 
 def _column(name: str, path: str, kind: str = "string", priority: int = 0) -> Mapping[str, Any]:
@@ -161,45 +205,6 @@ _COLUMNS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
         _column("Owner", ".spec.owner"),
     ),
 }
-
-
-def _status() -> dict[str, Any]:
-    """Conditions as every Kubernetes kind has them (metav1.Condition), so that generic tools can wait for them."""
-    text = {"type": "string"}
-    condition = {
-        "type": "object",
-        "properties": {
-            "type": {
-                "type": "string",
-                "maxLength": 316,
-                "pattern": r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9][-A-Za-z0-9_.]*$",
-            },
-            "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
-            "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
-            "lastTransitionTime": {"type": "string", "format": "date-time"},
-            "reason": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": 1024,
-                "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-            },
-            "message": {**text, "maxLength": 32768},
-        },
-        "required": ["type", "status", "lastTransitionTime", "reason", "message"],
-    }
-    return {
-        "description": "What the group's devices report. Never written in Git.",
-        "type": "object",
-        "properties": {
-            "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
-            "conditions": {
-                "type": "array",
-                "items": condition,
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["type"],
-            },
-        },
-    }
 
 
 def _schema(shape: Shape) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Codes of the plugins: A1 Argo CD's plugin protocol, A2 the fleet service, A3 artifacts, A6 comparing trees."""
+"""Codes of the plugins: A1 Argo CD's plugin protocol, A2 the fleet service, A3 artifacts, A4 the Flux controller, A6 comparing trees."""
 
 from __future__ import annotations
 
@@ -199,6 +199,49 @@ CODES: tuple[Code, ...] = (
         "archive holds a path twice",
         "Some tools take the first of the two and some the last.",
         "Make the archive again, with each path once.",
+    ),
+    # ---- A4: the Flux controller
+    Code(
+        "A401",
+        "archive of a source is too large",
+        "Archives are read into memory with a limit, so that one repository cannot end the controller that serves all others.",
+        "Keep models out of the source (spec.ignore, or spec.include of a GitRepository); --max-source raises the limit.",
+    ),
+    Code(
+        "A402",
+        "archive of a source is not the one that its status names",
+        "Bytes with another digest were changed on the way or in the store of the source controller, and are never compiled.",
+        "Ask for a new archive (annotation reconcile.fluxcd.io/requestedAt on the source); if it stays, look for who writes there.",
+    ),
+    Code(
+        "A403",
+        "field of a FleetArtifact refused",
+        "The path stays inside the source, and the interval is at least a second.",
+        "Correct the field; 'trimtab flux-controller --print-crd' describes all of them.",
+    ),
+    Code(
+        "A404",
+        "folder of the fleet not in the source",
+        "Without a manifest there is no device group, and publishing nothing would take away everything.",
+        "Correct spec.path; it is relative to the root of the source, which may leave files out (spec.ignore).",
+    ),
+    Code(
+        "A405",
+        "no device group is selected",
+        "A misspelt name or label would take away the artifacts of all groups.",
+        "Correct spec.groups, or remove the FleetArtifact to take its artifacts away.",
+    ),
+    Code(
+        "A406",
+        "name of an artifact is too long",
+        "It is made of the FleetArtifact's name and the group's, and Kubernetes takes 253 characters.",
+        "Give the FleetArtifact a shorter name.",
+    ),
+    Code(
+        "A407",
+        "artifact belongs to another owner",
+        "An ExternalArtifact of this name is there and was not made for this FleetArtifact; taking it would change what others deploy.",
+        "Remove it, or rename the FleetArtifact or the group.",
     ),
     # ---- A6: comparing trees
     Code(
