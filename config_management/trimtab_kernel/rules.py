@@ -75,16 +75,16 @@ class Rule:
             return f"trimtab:{self.name}:increase{window.text}"
         return f"trimtab:{self.name}:{self.operation.value}"
 
-    def expression(self, window: Window) -> str:
-        """The PromQL that is recorded."""
-        by = ", ".join(self.by)
+    def expression(self, window: Window, device_group: str | None = None) -> str:
+        """The PromQL that is recorded; of one device group alone where its name is given."""
+        by, series = ", ".join(self.by), _series(self.metric, device_group)
         match self.operation:
             case Operation.INCREASE:
-                return f"sum by ({by}) (increase({self.metric.name}[{window.text}]))"
+                return f"sum by ({by}) (increase({series}[{window.text}]))"
             case Operation.COUNT:
-                return f"count by ({by}) ({self.metric.name} == 1)"
+                return f"count by ({by}) ({series} == 1)"
             case Operation.MAX:
-                return f"max by ({by}) ({self.metric.name})"
+                return f"max by ({by}) ({series})"
 
     def observations(self, value: float) -> int:
         """How many observations a sample of this value rests on.
@@ -109,7 +109,18 @@ class Rule:
     @property
     def newest_expression(self) -> str:
         """The PromQL of :attr:`newest_name`."""
-        return f"max by ({', '.join(self.by)}) (timestamp({self.metric.name}))"
+        return self.newest_expression_of(None)
+
+    def newest_expression_of(self, device_group: str | None) -> str:
+        """The same, of one device group alone where its name is given."""
+        return f"max by ({', '.join(self.by)}) (timestamp({_series(self.metric, device_group)}))"
+
+
+def _series(metric: v.Metric, device_group: str | None) -> str:
+    if device_group is None:
+        return metric.name
+    # A group's name is a DNS label (RFC 1123), so nothing in it needs an escape.
+    return f'{metric.name}{{{v.LABEL_DEVICE_GROUP}="{device_group}"}}'
 
 
 _EVENTS = (v.INFERENCE_REQUESTS, v.DECISIONS, v.INFERENCE_FAILURES, v.UPDATES)

@@ -28,6 +28,15 @@ FLEET_VERSION = "fleet.apexlogic.ai/version"
 FLEET_VARIANT = "fleet.apexlogic.ai/variant"
 FLEET_WAVE = "fleet.apexlogic.ai/wave"
 FLEET_SOURCE_DIGEST = "fleet.apexlogic.ai/source-digest"
+FLEET_EGRESS_BY_PORT = "fleet.apexlogic.ai/egress-by-port"
+"""On a NetworkPolicy: hosts that it can only open by port, since it knows addresses and no names."""
+
+# Annotations of host tools that rendered objects carry on purpose.
+ARGOCD_SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
+ARGOCD_KEEP = "Prune=false"
+FLUX_PRUNE = "kustomize.toolkit.fluxcd.io/prune"
+FLUX_SUBSTITUTE = "kustomize.toolkit.fluxcd.io/substitute"
+FLUX_DISABLED = "disabled"
 
 TAGS = ("project", "app", "team", "businessUnit", "feature", "environment")
 """The cost-allocation tags, as they are spelled in manifests."""

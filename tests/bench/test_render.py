@@ -56,7 +56,7 @@ def test_the_peer_makes_the_same_objects(tmp_path: Path) -> None:
         text = yaml_stream(bundle.objects)
         expected[group_name(index)] = list(yaml.safe_load_all(text))
         (tmp_path / "templates" / f"slot-{index}.yaml").write_text(template_of(text, group_name(index)))
-    assert render(tmp_path / "fleet", tmp_path / "templates", tmp_path / "out") == 12 * 10
+    assert render(tmp_path / "fleet", tmp_path / "templates", tmp_path / "out") == 12 * 12
     for name, objects in expected.items():
         assert list(yaml.safe_load_all((tmp_path / "out" / name / "manifests.yaml").read_text())) == objects
 

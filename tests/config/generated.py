@@ -55,6 +55,8 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "date": st.dates().map(str),
     "duration": st.sampled_from(["24h", "30m", "1d12h", "0s", "1d1h1m1s"]),
     "window": st.sampled_from(["01:00-05:00", "22:30-04:00"]),
+    "CIDR": st.sampled_from(["203.0.113.0/24", "10.1.2.3/32", "2001:db8::/32"]),
+    "host": st.sampled_from(["models.example.com", "mirror", "a.b-c.d1"]),
     "uri": st.sampled_from(["s3://bucket/a.onnx", "https://example.com/m?x=1", "oci://r/m@sha256:0"]),
 }
 

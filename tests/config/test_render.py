@@ -91,7 +91,7 @@ def test_a_group_gets_one_runtime_for_all_its_deployments() -> None:
         *SIMPLE, model("digits"), deployment("digits", spec__modelRef={"name": "digits", "version": "1.0.0"})
     )
     assert sorted(kinds(bundle)) == sorted(
-        ["EdgeAIDeployment"] * 2 + ["DaemonSet", "ConfigMap", "ConfigMap", "Service", "ServiceAccount"]
+        ["EdgeAIDeployment"] * 2 + ["ConfigMap"] * 3 + ["DaemonSet", "NetworkPolicy", "Service", "ServiceAccount"]
     )
 
 
@@ -207,6 +207,18 @@ def test_every_mount_has_its_volume_and_the_desired_document_its_config_map() ->
         assert {mount["name"] for mount in container["volumeMounts"]} <= volumes.keys()
     assert volumes["desired"]["configMap"]["name"] == "kiosks-desired"
     assert list(the(bundle, "ConfigMap", "kiosks-desired")["data"]) == ["desired.json"]
+
+
+def test_the_server_can_write_what_it_used_of_its_budgets_and_no_model() -> None:
+    pod = pod_of(compiled(*SIMPLE))
+    [serve] = [one for one in pod["containers"] if one["name"] == "serve"]
+    state = serve["args"][serve["args"].index("--state") + 1]
+    writable = {mount["mountPath"] for mount in serve["volumeMounts"] if not mount.get("readOnly")}
+    assert writable == {state, "/tmp"}
+    assert not serve["args"][serve["args"].index("--model-repository") + 1].startswith(state)
+    [name] = [mount["name"] for mount in serve["volumeMounts"] if mount["mountPath"] == state]
+    [volume] = [volume for volume in pod["volumes"] if volume["name"] == name]
+    assert volume["hostPath"]["path"] == state, "what was used today outlives the pod"
 
 
 @pytest.mark.parametrize(("container", "command"), [("serve", SERVE), ("agent", AGENT)])

@@ -55,6 +55,8 @@ _BY_NAMESPACE_AND_NAME = {
     "OnDeviceModel": "on_device_models",
     "Hold": "holds",
 }
+TABLES = (*_BY_NAME.values(), *_BY_NAMESPACE_AND_NAME.values())
+"""The mappings of a catalog, by attribute."""
 
 
 def build_catalog(documents: Iterable[Document], lost: Lost | None = None) -> tuple[Catalog, tuple[Problem, ...]]:
@@ -64,9 +66,7 @@ def build_catalog(documents: Iterable[Document], lost: Lost | None = None) -> tu
     there are problems the catalog is what could be made of the rest: good for finding more problems, not for rendering.
     """
     collector = Collector()
-    tables: dict[str, dict[str, Document]] = {
-        name: {} for name in (*_BY_NAME.values(), *_BY_NAMESPACE_AND_NAME.values())
-    }
+    tables: dict[str, dict[str, Document]] = {name: {} for name in TABLES}
     for document in documents:
         metadata = document.metadata
         if table := _BY_NAME.get(document.kind):

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Estimate and print; nothing is printed where a price is missing."""
     from trimtab_config.cli.fleet import open_fleet
-    from trimtab_config.cli.render import known_groups
+    from trimtab_config.compilation.fleet import known_groups
     from trimtab_config.cost.estimate import estimate
     from trimtab_config.cost.rates import region_of
 

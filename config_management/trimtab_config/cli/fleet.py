@@ -16,6 +16,8 @@ from trimtab_kernel.problems import InputError, Problem, sort_problems
 
 if TYPE_CHECKING:
     from trimtab_config.catalog import Catalog
+    from trimtab_config.compilation import CompiledFleet
+    from trimtab_config.render.options import RenderOptions
 
 
 STDIN = Path("-")
@@ -41,8 +43,7 @@ def read_fleet(path: Path) -> Fleet:
     read = read_documents(files)
     problems += read.problems
     if not read.documents and not problems:
-        kinds = ", ".join(kind.name for kind in KINDS)
-        problems.append(Problem("F117", str(path), 0, "", "no object of Trimtab's kinds", f"some of {kinds}"))
+        problems.append(_nothing(path))
     catalog, found = build_catalog(read.documents, read.lost)
     if is_folder and not folder.problems:
         problems += found
@@ -58,6 +59,32 @@ def open_fleet(path: Path) -> Catalog:
     if problems:
         raise InputError(*problems)
     return fleet.catalog
+
+
+def compiled_fleet(path: Path, options: RenderOptions) -> CompiledFleet:
+    """The fleet at a path, ready to render. Raises InputError with everything that is wrong with it, references included."""
+    from trimtab_config.compilation import FleetCompiler
+
+    folder = _stdin() if path == STDIN else read_folder(path)
+    is_folder = path != STDIN and path.is_dir()
+    problems = [_placed(problem, path, is_folder=is_folder) for problem in folder.problems]
+    files = {_place(path, name, is_folder=is_folder): content for name, content in folder.files.items()}
+    try:
+        fleet = FleetCompiler(options).open(files)
+    except InputError as error:
+        # What could not be read may be what a reference leads to.
+        found = (problem for problem in error.problems if not (folder.problems and problem.code.startswith("F2")))
+        raise InputError(*problems, *found) from None
+    if fleet.is_empty and not problems:
+        problems.append(_nothing(path))
+    if problems:
+        raise InputError(*problems)
+    return fleet
+
+
+def _nothing(path: Path) -> Problem:
+    kinds = ", ".join(kind.name for kind in KINDS)
+    return Problem("F117", str(path), 0, "", "no object of Trimtab's kinds", f"some of {kinds}")
 
 
 def _stdin() -> Folder:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command
-from trimtab_kernel.problems import Collector, ExitCode, InputError, OutsideError, Problem, quoted
+from trimtab_kernel.problems import Collector, ExitCode, InputError, OutsideError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
     from trimtab_config.catalog import Catalog
+    from trimtab_config.compilation import CompiledFleet
     from trimtab_config.emit.staging import Staging
 
 
@@ -29,31 +30,63 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--why", action="store_true", help="say on stderr what each group gets and why")
     parser.add_argument("--price-book", metavar="NAME", help="use this price book instead of the newest one")
+    parser.add_argument(
+        "--monitoring", choices=("annotations", "operator"), default="annotations",
+        help="annotations: pods are scraped by annotation, rules are a ConfigMap (default); "
+        "operator: PodMonitor and PrometheusRule of the Prometheus operator",
+    )  # fmt: skip
+    parser.add_argument(
+        "--with-namespace", action="store_true", help="add the Namespace, marked so that no host tool prunes it"
+    )
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Render, all or nothing: a problem in one group writes no file of another."""
-    from trimtab_config.cli.fleet import open_fleet
+    from trimtab_config.cli.fleet import compiled_fleet
+    from trimtab_config.render.options import Monitoring, RenderOptions
 
-    catalog = open_fleet(arguments.path)
+    options = RenderOptions(arguments.price_book, Monitoring(arguments.monitoring), arguments.with_namespace)
+    fleet = compiled_fleet(arguments.path, options)
     if arguments.list_groups:
-        for name in sorted(catalog.groups):
+        for name in fleet.groups:
             print(name)
         return ExitCode.DONE
-    names = sorted(catalog.groups) if arguments.all else known_groups(catalog, arguments.group)
     from trimtab_config.emit.folder import write_groups
     from trimtab_config.emit.staging import Staging
 
     with Staging() as staging:
-        stage_groups(catalog, names, staging, arguments.price_book)
+        names = _stage(fleet, None if arguments.all else arguments.group, staging)
         if arguments.why:
-            _say_why(catalog, names)
+            _say_why(fleet.catalog, names)
         if arguments.output_dir is not None:
             write_groups(arguments.output_dir, staging.items())
             return ExitCode.DONE
         for _, content in staging.items():
             sys.stdout.write(content.decode())
     return ExitCode.DONE
+
+
+def _stage(fleet: CompiledFleet, asked: Iterable[str] | None, staging: Staging) -> list[str]:
+    """Stage the YAML stream of each group that is asked for (None: of all), one at a time; their names.
+
+    Raises InputError with the problems of all of them, OutsideError (disk).
+    """
+    names = fleet.known(asked)
+    problems = Collector()
+    try:
+        for name in names:
+            try:
+                rendered = fleet.render(name)
+            except InputError as error:
+                problems.extend(error.problems)
+                continue
+            if not problems.problems:
+                staging.add(name, rendered.stream)
+    except OSError as error:
+        raise OutsideError(f"cannot keep what is rendered: {error.strerror or error}") from error
+    if problems.problems:
+        raise InputError(*problems.problems)
+    return names
 
 
 def _say_why(catalog: Catalog, names: Iterable[str]) -> None:
@@ -65,40 +98,6 @@ def _say_why(catalog: Catalog, names: Iterable[str]) -> None:
         print(*plan_lines(planner.plan(name)[0]), sep="\n", file=sys.stderr)
 
 
-def stage_groups(catalog: Catalog, names: Iterable[str], staging: Staging, price_book: str | None = None) -> None:
-    """Stage the YAML stream of each group. Raises InputError with the problems of all of them, OutsideError (disk)."""
-    from trimtab_config.emit.yaml_stream import yaml_stream
-    from trimtab_config.render.bundle import Compiler
-
-    compiler = Compiler(catalog, price_book)
-    problems = Collector()
-    try:
-        for name in names:
-            bundle, found = compiler.compile(name)
-            problems.extend(found)
-            if bundle is not None and not problems.problems:
-                staging.add(name, yaml_stream(bundle.objects))
-    except OSError as error:
-        raise OutsideError(f"cannot keep what is rendered: {error.strerror or error}") from error
-    if problems.problems:
-        raise InputError(*problems.problems)
-
-
-def known_groups(catalog: Catalog, names: Iterable[str]) -> list[str]:
-    """``names``, sorted and each once. Raises InputError (F311) for one that is not a device group of the tree."""
-    from trimtab_config.spec.nearest import did_you_mean
-
-    problems = []
-    for name in names:
-        if name in catalog.groups:
-            continue
-        hint = did_you_mean(name, catalog.groups) or "--list-groups prints them"
-        problems.append(Problem("F311", got=quoted(name), expected="a device group of this tree", hint=hint))
-    if problems:
-        raise InputError(*problems)
-    return sorted(set(names))
-
-
 COMMAND = Command(
     name="render",
     summary="Print the manifests of a device group as one YAML stream, or write them to a folder.",
@@ -106,6 +105,7 @@ COMMAND = Command(
         "trimtab render examples/fleet --group kiosk-emea",
         "trimtab render examples/fleet --all --output-dir build",
         "trimtab render examples/fleet --list-groups",
+        "trimtab render examples/fleet --all --monitoring operator --with-namespace",
         "trimtab render examples/fleet --group gateway-emea --why > /dev/null",
     ),
     configure=configure,

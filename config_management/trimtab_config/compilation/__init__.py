@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from trimtab_config.compilation.fleet import CompiledFleet, FleetCompiler, RenderedGroup
-from trimtab_config.compilation.options import Monitoring, RenderOptions
+from trimtab_config.render.options import Monitoring, RenderOptions
 
 __all__ = ["CompiledFleet", "FleetCompiler", "Monitoring", "RenderOptions", "RenderedGroup"]

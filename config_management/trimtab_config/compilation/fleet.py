@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from trimtab_config.catalog import build_catalog
-from trimtab_config.compilation.options import RenderOptions
+from trimtab_config.catalog import TABLES, build_catalog
 from trimtab_config.emit.yaml_stream import yaml_stream
 from trimtab_config.render.bundle import Compiler
+from trimtab_config.render.options import RenderOptions
 from trimtab_config.spec.nearest import did_you_mean
 from trimtab_config.spec.reader import read_documents
 from trimtab_kernel.canonical import canonical_json
@@ -61,7 +61,7 @@ class CompiledFleet:
         self.catalog = catalog
         self.options = options
         self._prefix = prefix
-        self._compiler = Compiler(catalog, options.price_book)
+        self._compiler = Compiler(catalog, options)
         self._lock = threading.Lock()
 
     @property
@@ -69,11 +69,25 @@ class CompiledFleet:
         """The names of the device groups, sorted."""
         return tuple(sorted(self.catalog.groups))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the tree holds no object at all."""
+        return not any(getattr(self.catalog, name) for name in TABLES)
+
+    def known(self, asked: Iterable[str] | None = None) -> list[str]:
+        """The names in ``asked``, sorted and each once; all groups for None.
+
+        Raises InputError: F311 for each that is no group of the tree, G403 where there is no group at all.
+        """
+        if asked is not None:
+            return known_groups(self.catalog, asked)
+        if not self.catalog.groups:
+            raise InputError(Problem("G403", got="no device group", expected="at least one"))
+        return list(self.groups)
+
     def render(self, group: str) -> RenderedGroup:
         """One group. Raises InputError: F311 for a group that the tree does not have, else what keeps it from compiling."""
-        if group not in self.catalog.groups:
-            hint = did_you_mean(group, self.catalog.groups) or f"the tree has {len(self.catalog.groups)} groups"
-            raise InputError(Problem("F311", got=quoted(group), expected="a device group of this tree", hint=hint))
+        self.known((group,))
         with self._lock:
             bundle, found = self._compiler.compile(group)
         if bundle is None:
@@ -120,6 +134,19 @@ class FleetCompiler:
         if problems.problems:
             raise InputError(*placed(problems.sorted(), prefix))
         return CompiledFleet(catalog, options or self._options, prefix)
+
+
+def known_groups(catalog: Catalog, asked: Iterable[str]) -> list[str]:
+    """``asked``, sorted and each once. Raises InputError (F311) for every name that is not a device group of the tree."""
+    names = sorted(set(asked))
+    problems = []
+    for name in names:
+        if name not in catalog.groups:
+            hint = did_you_mean(name, catalog.groups) or f"the tree has {len(catalog.groups)} groups"
+            problems.append(Problem("F311", got=quoted(name), expected="a device group of this tree", hint=hint))
+    if problems:
+        raise InputError(*problems)
+    return names
 
 
 def placed(problems: Iterable[Problem], prefix: str) -> tuple[Problem, ...]:

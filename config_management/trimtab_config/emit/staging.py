@@ -13,7 +13,7 @@ _IN_MEMORY = 32 * 2**20
 
 
 class Staging:
-    """Texts by name, in the order in which they were added. A context manager: what it keeps is gone after it."""
+    """Contents by name, in the order in which they were added. A context manager: what it keeps is gone after it."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
@@ -27,9 +27,9 @@ class Staging:
     ) -> None:
         self._file.close()
 
-    def add(self, name: str, text: str) -> None:
-        """Keep ``text``. Raises OSError where the disk is full."""
-        self._sizes.append((name, self._file.write(text.encode())))
+    def add(self, name: str, content: bytes) -> None:
+        """Keep ``content``. Raises OSError where the disk is full."""
+        self._sizes.append((name, self._file.write(content)))
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Each name with its bytes, one at a time."""

@@ -9,11 +9,15 @@ from trimtab_config.cost.amounts import amount_text, significant_text
 from trimtab_config.cost.estimate import Estimator
 from trimtab_config.cost.report import CostReport, total_of
 from trimtab_config.plan.capacity import capacity_problems, runtime_deployments
+from trimtab_config.plan.egress import egress_problems
 from trimtab_config.plan.planner import Planner, held_problems
 from trimtab_config.render.evidence import offline_evidence
-from trimtab_config.render.names import cost_name, desired_name, labels, narrowed_name
-from trimtab_config.render.workload import runtime_objects
-from trimtab_config.spec.kinds import EdgeAIDeploymentSpec
+from trimtab_config.render.monitoring import operator_objects, rules_config_map
+from trimtab_config.render.names import MANAGED_BY, cost_name, desired_name, labels, narrowed_name
+from trimtab_config.render.network import ingress, network_policy
+from trimtab_config.render.options import Monitoring, RenderOptions
+from trimtab_config.render.workload import PORTS, SERVE_PORT_NAME, runtime_objects
+from trimtab_config.spec.kinds import EdgeAIDeploymentSpec, Workload
 from trimtab_config.spec.plain import plain_document
 from trimtab_config.spec.tags import tags_of
 from trimtab_kernel import vocabulary
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
     from trimtab_kernel.canonical import Json
 
 _MOST_CHANGES = 1000
+_VARIABLE = "${"
+_DEFAULTS = RenderOptions()
 COST_FILE = "cost.json"
 """Key of the cost report in its ConfigMap."""
 
@@ -59,19 +65,19 @@ class Bundle:
 
 
 def compile_group(
-    catalog: Catalog, group_name: str, price_book: str | None = None
+    catalog: Catalog, group_name: str, options: RenderOptions = _DEFAULTS
 ) -> tuple[Bundle | None, tuple[Problem, ...]]:
     """The bundle of one group, or the problems that keep it from being rendered (then the bundle is None).
 
     The catalog must come from a tree without problems: an object that was refused would be missing from the output,
     and pruned. Raises KeyError for a group that the catalog does not have.
     """
-    return Compiler(catalog, price_book).compile(group_name)
+    return Compiler(catalog, options).compile(group_name)
 
 
-def fleet_problems(catalog: Catalog, price_book: str | None = None) -> tuple[Problem, ...]:
+def fleet_problems(catalog: Catalog, options: RenderOptions = _DEFAULTS) -> tuple[Problem, ...]:
     """What keeps any group from being rendered, and every version that is asked for and held: for validation."""
-    compiler = Compiler(catalog, price_book)
+    compiler = Compiler(catalog, options)
     problems = Collector()
     plans: list[GroupPlan] = []
     for name in catalog.groups:
@@ -85,13 +91,13 @@ def fleet_problems(catalog: Catalog, price_book: str | None = None) -> tuple[Pro
 class Compiler:
     """Compiles groups of one catalog, one after another; what is the same for many groups is worked out once."""
 
-    def __init__(self, catalog: Catalog, price_book: str | None = None) -> None:
+    def __init__(self, catalog: Catalog, options: RenderOptions = _DEFAULTS) -> None:
         self._catalog = catalog
-        self._price_book = price_book
+        self._options = options
         self._changes = 0
         self._planner = Planner(catalog)
-        self._estimator = Estimator(catalog, price_book)
-        self._plain: dict[int, tuple[Document, dict[str, Json]]] = {}
+        self._estimator = Estimator(catalog, options.price_book)
+        self._plain: dict[int, tuple[Document, dict[str, Json], bool]] = {}
         self._evidence: dict[tuple[int, int], tuple[AIAlignmentPolicySpec, Evaluation, Evidence | None]] = {}
 
     def after(self, catalog: Catalog) -> Compiler:
@@ -100,7 +106,7 @@ class Compiler:
         What was worked out of objects that the two catalogs share (the very same ones, of files that did not change) is
         kept. After very many changes it begins anew, so that what is kept of objects that are gone stays little.
         """
-        found = Compiler(catalog, self._price_book)
+        found = Compiler(catalog, self._options)
         found._changes = self._changes + 1
         if found._changes >= _MOST_CHANGES:
             found._changes = 0
@@ -121,6 +127,7 @@ class Compiler:
         plan, found = self._planner.plan(group_name)
         problems.extend(found)
         problems.extend(capacity_problems(plan))
+        problems.extend(egress_problems(plan, self._catalog.alignment_policies))
         costs, found = self._estimator.estimate(plan)
         problems.extend(found)
         desired = desired_document(plan)
@@ -142,9 +149,18 @@ class Compiler:
             _config_map(plan.group, desired_name(name), "desired", vocabulary.DESIRED_FILE, desired, {}),
             _config_map(plan.group, cost_name(name), "cost", COST_FILE, report, summary),
         ]
+        if self._options.with_namespace:
+            objects.append(_namespace(plan.group.metadata.namespace))
         deployments = runtime_deployments(plan)
         if deployments:
-            objects += runtime_objects(plan.group, deployments, summary)
+            objects += runtime_objects(plan.group, deployments, summary, self._options.monitoring)
+            objects.append(network_policy(plan, tuple(PORTS.values())))
+            if deployments[0].spec.workload is Workload.DEPLOYMENT:
+                objects.append(ingress(plan.group, SERVE_PORT_NAME))
+            if self._options.monitoring is Monitoring.OPERATOR:
+                objects += operator_objects(plan.group, tuple(PORTS))
+            else:
+                objects.append(rules_config_map(plan.group))
         by_deployment: dict[tuple[str, str, str], list[Row]] = {}
         for row in rows:
             by_deployment.setdefault((row.kind, row.namespace, row.name), []).append(row)
@@ -152,13 +168,15 @@ class Compiler:
             own = placement.document.metadata
             found = by_deployment.get((placement.document.kind, own.namespace, own.name), [])
             objects.append(self._narrowed(plan, placement, found))
+        for item in objects:
+            _keep_from_substitution(item)
         return objects
 
     def _narrowed(self, plan: GroupPlan, placement: Placement, rows: Sequence[Row]) -> dict[str, Any]:
         """The deployment as it stands for this group alone."""
         document = placement.document
         group = plan.group.metadata
-        written = self._plain_of(document)
+        written, dollars = self._plain_of(document)
         spec: dict[str, Any] = dict(_mapping(written["spec"]))
         targets = dict(_mapping(spec.get("targetDevices", {})))
         targets["labels"] = {**_mapping(targets.get("labels", {})), vocabulary.FLEET_GROUP: group.name}
@@ -174,6 +192,8 @@ class Compiler:
             **_placement_annotations(group.name, placement),
             **self._alignment_annotations(placement),
         }
+        if dollars:
+            annotations[vocabulary.FLUX_SUBSTITUTE] = vocabulary.FLUX_DISABLED
         return {
             "apiVersion": document.api_version,
             "kind": document.kind,
@@ -186,11 +206,13 @@ class Compiler:
             "spec": spec,
         }
 
-    def _plain_of(self, document: Document) -> dict[str, Json]:
+    def _plain_of(self, document: Document) -> tuple[dict[str, Json], bool]:
+        """The document as JSON, and whether a variable of Flux could stand in it."""
         found = self._plain.get(id(document))
         if found is None:
-            found = self._plain[id(document)] = (document, plain_document(document))
-        return found[1]
+            written = plain_document(document)
+            found = self._plain[id(document)] = (document, written, _VARIABLE in canonical_json(written).decode())
+        return found[1], found[2]
 
     def _evidence_of(self, policy: AIAlignmentPolicySpec, evaluation: Evaluation) -> Evidence | None:
         key = (id(policy), id(evaluation))
@@ -219,11 +241,11 @@ def desired_document(plan: GroupPlan) -> DesiredDocument:
         group.metadata.name,
         group.metadata.namespace,
         group.spec.jurisdiction,
-        tuple(_desired_model(placement, group.spec.jurisdiction) for placement in plan.placements),
+        tuple(_desired_model(placement) for placement in plan.placements),
     )
 
 
-def _desired_model(placement: Placement, jurisdiction: str) -> DesiredModel:
+def _desired_model(placement: Placement) -> DesiredModel:
     document = placement.document
     flags: Mapping[str, bool] = getattr(document.spec, "feature_flags", {})
     return DesiredModel(
@@ -240,15 +262,12 @@ def _desired_model(placement: Placement, jurisdiction: str) -> DesiredModel:
         conditions=placement.conditions,
         tags=tags_of(document),
         flags=tuple(sorted(flags.items())),
-        inference=_inference_rules(document.spec, jurisdiction),
+        inference=_inference_rules(document.spec),
     )
 
 
-def _inference_rules(spec: object, jurisdiction: str) -> InferenceRules | None:
-    """What the devices enforce; None where nothing is asked for.
-
-    An offload to another jurisdiction than the group's is left out: a device would refuse the whole document for it.
-    """
+def _inference_rules(spec: object) -> InferenceRules | None:
+    """What the devices enforce; None where nothing is asked for."""
     if not isinstance(spec, EdgeAIDeploymentSpec):
         return None
     budget, offload = spec.inference, spec.offload
@@ -256,9 +275,7 @@ def _inference_rules(spec: object, jurisdiction: str) -> InferenceRules | None:
         maximum_per_minute=budget.maximum_per_minute,
         daily_cpu_seconds=budget.daily_cpu_seconds,
         daily_data=None if budget.daily_data is None else int(budget.daily_data.value),
-        offload=OffloadTarget(offload.endpoint, offload.jurisdiction, offload.when)
-        if offload is not None and offload.jurisdiction == jurisdiction
-        else None,
+        offload=OffloadTarget(offload.endpoint, offload.jurisdiction, offload.when) if offload is not None else None,
     )
     return rules if rules != InferenceRules() else None
 
@@ -297,6 +314,35 @@ def _placement_annotations(group: str, placement: Placement) -> dict[str, str]:
     if placement.wave:
         found[vocabulary.FLEET_WAVE] = placement.wave
     return found
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    """The Namespace, the same for every group that stands in it: no host tool may prune it with one of them."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {"app.kubernetes.io/managed-by": MANAGED_BY},
+            "annotations": {
+                vocabulary.ARGOCD_SYNC_OPTIONS: vocabulary.ARGOCD_KEEP,
+                vocabulary.FLUX_PRUNE: vocabulary.FLUX_DISABLED,
+            },
+        },
+    }
+
+
+def _keep_from_substitution(item: dict[str, Any]) -> None:
+    """Mark an object in whose data or annotations Flux would put variables in.
+
+    The rest of an object holds names, numbers and words of this package; a narrowed deployment, which holds anything, is
+    marked where it is made.
+    """
+    annotations: dict[str, str] = item["metadata"].get("annotations", {})
+    data: Mapping[str, str] = item.get("data", {})
+    if any(_VARIABLE in text for text in annotations.values()) or any(_VARIABLE in text for text in data.values()):
+        annotations = item["metadata"].setdefault("annotations", annotations)
+        annotations[vocabulary.FLUX_SUBSTITUTE] = vocabulary.FLUX_DISABLED
 
 
 def _config_map(
@@ -350,4 +396,4 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _object_key(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
     metadata = item["metadata"]
-    return item["apiVersion"], item["kind"], metadata["namespace"], metadata["name"]
+    return item["apiVersion"], item["kind"], metadata.get("namespace", ""), metadata["name"]

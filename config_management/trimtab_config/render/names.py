@@ -8,6 +8,7 @@ from trimtab_kernel import vocabulary
 from trimtab_kernel.identity import MAX_LABEL, MAX_NAME
 
 APP_NAME = "trimtab-runtime"
+MANAGED_BY = "trimtab"
 _HASH_DIGITS = 10
 
 
@@ -39,6 +40,11 @@ def cost_name(group: str) -> str:
     return f"{group}-cost"
 
 
+def rules_name(group: str) -> str:
+    """The recording rules: a ConfigMap, or a PrometheusRule."""
+    return f"{group}-rules"
+
+
 def service_name(group: str) -> str:
     """The Service. Its name is a DNS label (RFC 1035), which starts with a letter, unlike a group's."""
     return group if group[0].isalpha() else fitted(f"g-{group}", MAX_LABEL)
@@ -50,7 +56,7 @@ def labels(group: str, component: str) -> dict[str, str]:
         "app.kubernetes.io/name": APP_NAME,
         "app.kubernetes.io/instance": group,
         "app.kubernetes.io/component": component,
-        "app.kubernetes.io/managed-by": "trimtab",
+        "app.kubernetes.io/managed-by": MANAGED_BY,
         vocabulary.FLEET_GROUP: group,
     }
 

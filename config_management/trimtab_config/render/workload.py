@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab_config.plan.capacity import AGENT_CPU, AGENT_MEMORY, sum_of_limits
 from trimtab_config.render.names import desired_name, labels, selector, service_name
+from trimtab_config.render.options import Monitoring
 from trimtab_config.spec.kinds import Accelerator, Workload
 from trimtab_kernel import vocabulary
 
@@ -24,11 +25,16 @@ SERVE_PORT = 8080
 AGENT_PORT = 8081
 DATA_DIRECTORY = "/var/lib/trimtab"
 DESIRED_DIRECTORY = "/etc/trimtab/desired"
+SERVE_STATE = f"{DATA_DIRECTORY}/serve"
+"""What was used of the daily budgets; all of the data directory that the server may write."""
+SERVE_PORT_NAME, AGENT_PORT_NAME = "http", "agent-metrics"
+PORTS = {SERVE_PORT_NAME: SERVE_PORT, AGENT_PORT_NAME: AGENT_PORT}
+"""Ports of the pods by name; both give metrics."""
 _COMPONENT = "runtime"
 
 
 def runtime_objects(
-    group: Document, deployments: Sequence[Document], annotations: Mapping[str, str]
+    group: Document, deployments: Sequence[Document], annotations: Mapping[str, str], monitoring: Monitoring
 ) -> list[dict[str, Any]]:
     """Workload, Service and ServiceAccount. ``annotations`` go on the workload's own metadata, never on its pods."""
     name, namespace = group.metadata.name, group.metadata.namespace
@@ -39,7 +45,7 @@ def runtime_objects(
         "metadata": {"name": name, "namespace": namespace, "labels": labels(name, _COMPONENT)},
         "automountServiceAccountToken": False,
     }
-    return [_workload(kind, group, deployments, annotations), _service(kind, group), account]
+    return [_workload(kind, group, deployments, annotations, monitoring), _service(kind, group), account]
 
 
 def _service(kind: Workload, group: Document) -> dict[str, Any]:
@@ -64,19 +70,19 @@ def _service(kind: Workload, group: Document) -> dict[str, Any]:
 
 
 def _workload(
-    kind: Workload, group: Document, deployments: Sequence[Document], annotations: Mapping[str, str]
+    kind: Workload,
+    group: Document,
+    deployments: Sequence[Document],
+    annotations: Mapping[str, str],
+    monitoring: Monitoring,
 ) -> dict[str, Any]:
     name = group.metadata.name
     spec: DeviceGroupSpec = group.spec
     pod = _pod(group, deployments)
-    template = {
-        "metadata": {
-            "labels": labels(name, _COMPONENT),
-            # Without a port annotation every declared port is scraped: the server's and the agent's.
-            "annotations": {"prometheus.io/scrape": "true", "prometheus.io/path": "/metrics"},
-        },
-        "spec": pod,
-    }
+    template: dict[str, Any] = {"metadata": {"labels": labels(name, _COMPONENT)}, "spec": pod}
+    if monitoring is Monitoring.ANNOTATIONS:
+        # Without a port annotation every declared port is scraped: the server's and the agent's.
+        template["metadata"]["annotations"] = {"prometheus.io/scrape": "true", "prometheus.io/path": "/metrics"}
     body: dict[str, Any] = {"selector": {"matchLabels": selector(name)}, "template": template}
     if kind is Workload.DAEMON_SET:
         body["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
@@ -134,6 +140,7 @@ def _pod(group: Document, deployments: Sequence[Document]) -> dict[str, Any]:
         # Models and state outlive the pod, so that a device that starts without a link has its model. The directory
         # is prepared once per device for the unprivileged user: "Directory" fails with a clear event where it is not.
         {"name": "data", "hostPath": {"path": DATA_DIRECTORY, "type": "Directory"}},
+        {"name": "serve-state", "hostPath": {"path": SERVE_STATE, "type": "Directory"}},
         {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
     ]
     return pod
@@ -156,10 +163,13 @@ def _container(name: str, arguments: list[str], port: int, port_name: str, limit
 
 
 def _server(limits: Mapping[str, str]) -> dict[str, Any]:
-    arguments = ["serve", "--model-repository", f"{DATA_DIRECTORY}/models", "--host", "0.0.0.0"]  # noqa: S104 - in its pod
-    container = _container("serve", [*arguments, "--http-port", str(SERVE_PORT)], SERVE_PORT, "http", limits)
+    arguments = ["serve", "--model-repository", f"{DATA_DIRECTORY}/models", "--state", SERVE_STATE]
+    arguments += ["--host", "0.0.0.0", "--http-port", str(SERVE_PORT)]  # noqa: S104 - in its pod
+    container = _container("serve", arguments, SERVE_PORT, "http", limits)
     container["volumeMounts"] = [
+        # It reads models and cannot change them; its own directory lies within, and alone can be written.
         {"name": "data", "mountPath": DATA_DIRECTORY, "readOnly": True},
+        {"name": "serve-state", "mountPath": SERVE_STATE},
         {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - a volume of this pod alone
     ]
     container["readinessProbe"] = {"httpGet": {"path": "/v2/health/ready", "port": "http"}, "periodSeconds": 10}

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimtab_kernel.canonical import digest_of
 from trimtab_kernel.rules import RULES, Operation, Window
+from trimtab_kernel.vocabulary import LABEL_DEVICE_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,21 +41,21 @@ class Recording:
     expression: str
 
 
-def recordings(window: Window | None) -> tuple[Recording, ...]:
-    """The recordings of one window, or (None) those that have no window."""
+def recordings(window: Window | None, device_group: str | None = None) -> tuple[Recording, ...]:
+    """The recordings of one window, or (None) those that have no window; of one device group alone where it is named."""
     if window is not None:
         return tuple(
-            Recording(rule.recorded_name(window), rule.expression(window))
+            Recording(rule.recorded_name(window), rule.expression(window, device_group))
             for rule in RULES
             if rule.operation is Operation.INCREASE
         )
     now = [
         # These ignore the window that their signature asks for.
-        Recording(rule.recorded_name(Window.MINUTE), rule.expression(Window.MINUTE))
+        Recording(rule.recorded_name(Window.MINUTE), rule.expression(Window.MINUTE, device_group))
         for rule in RULES
         if rule.operation is not Operation.INCREASE
     ]
-    return (*now, *(Recording(rule.newest_name, rule.newest_expression) for rule in RULES))
+    return (*now, *(Recording(rule.newest_name, rule.newest_expression_of(device_group)) for rule in RULES))
 
 
 def rules_digest(window: Window | None) -> str:
@@ -72,6 +73,26 @@ def group_interval(window: Window | None, interval: int) -> int:
     if window is None:
         return interval
     return min(max(interval, window.value // _LOOKS_PER_WINDOW), max(interval, 60))
+
+
+def group_rules(device_group: str) -> dict[str, list[dict[str, Any]]]:
+    """The rules of one device group as a rules file has them, for the default windows: what is rendered for the group.
+
+    Each expression looks at the group's own series, so that the rules of many groups can stand in one Prometheus and
+    record every series once. The marker carries the digest of the rules as they are for all groups, since they mean the
+    same, and the group.
+    """
+    groups = []
+    for window in (None, *DEFAULT_WINDOWS):
+        label = window_label(window)
+        rules: list[dict[str, Any]] = [
+            {"record": each.record, "expr": each.expression} for each in recordings(window, device_group)
+        ]
+        labels = {"window": label, "digest": rules_digest(window), LABEL_DEVICE_GROUP: device_group}
+        rules.append({"record": MARKER, "expr": "vector(1)", "labels": labels})
+        interval = f"{group_interval(window, DEFAULT_INTERVAL)}s"
+        groups.append({"name": f"trimtab-{device_group}-{label}", "interval": interval, "rules": rules})
+    return {"groups": groups}
 
 
 def rules_file(windows: Iterable[Window] = DEFAULT_WINDOWS, interval: int = DEFAULT_INTERVAL) -> str:

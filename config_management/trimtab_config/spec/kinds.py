@@ -19,6 +19,7 @@ from trimtab_config.spec.scalars import (
     AnnotationField,
     ApiLevelField,
     BytesField,
+    CidrField,
     CohortNameField,
     ConfidenceField,
     CountField,
@@ -26,6 +27,7 @@ from trimtab_config.spec.scalars import (
     DateField,
     DigestField,
     DurationField,
+    HostField,
     KeyField,
     LabelKeyField,
     LabelNameField,
@@ -35,6 +37,7 @@ from trimtab_config.spec.scalars import (
     OsVersionField,
     PercentField,
     PercentIntField,
+    PortField,
     PositiveField,
     QuantityField,
     RatioField,
@@ -424,11 +427,43 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressRule:
+    """Addresses that the group's pods may connect to: of models, telemetry and offload endpoints.
+
+    ``hosts`` are the names by which endpoints stand for these addresses. Names are never looked up: a proxy, a mirror
+    or a gateway has addresses that stay. ``jurisdiction`` is where they are; it must be the group's own.
+    """
+
+    cidrs: tuple[CidrField, ...]
+    hosts: tuple[HostField, ...] = ()
+    ports: tuple[PortField, ...] = (443,)
+    jurisdiction: TextField | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
-    """``price_class`` names the price per gigabyte in the price book."""
+    """``price_class`` names the price per gigabyte in the price book.
+
+    With ``egress`` the group's pods may connect to nothing else, names apart (DNS). Without it, endpoints that have a
+    host name are opened by their port alone.
+    """
 
     price_class: LabelNameField
     constraint: NetworkConstraint = NetworkConstraint.ANY
+    egress: tuple[EgressRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SiteIngress:
+    """How a site server (``workload: Deployment``) is reached from outside its cluster.
+
+    ``host`` is ``<group>.<cluster>.internal`` unless given; ``class_name`` the ingress class, the cluster's default
+    without it; ``tls_secret`` names the Secret with the host's certificate.
+    """
+
+    host: HostField | None = None
+    class_name: NameField | None = None
+    tls_secret: NameField | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +486,7 @@ class DeviceGroupSpec:
     owner: Owner
     power: Power = part(Power)
     connectivity: Connectivity = Connectivity.ALWAYS
+    ingress: SiteIngress = part(SiteIngress)
 
 
 # ---------------------------------------------------------------- Model

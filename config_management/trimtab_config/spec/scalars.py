@@ -8,6 +8,7 @@ ValueError whose message starts with "expected".
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -231,6 +232,27 @@ def _decimal(low: int | None = None, high: int | None = None, pattern: str = f"^
     return {"anyOf": [{"type": "number", **bounds}, _string(pattern=pattern)]}
 
 
+_CIDR_PATTERN = "[0-9a-fA-F.:]{2,45}/[0-9]{1,3}"
+
+
+def _cidr(text: str) -> str:
+    try:
+        network = ipaddress.ip_network(text if re.fullmatch(_CIDR_PATTERN, text, re.ASCII) else "")
+    except ValueError:
+        raise ValueError(
+            'expected addresses such as "203.0.113.0/24" or "2001:db8::/32", without bits beyond the prefix'
+        ) from None
+    return str(network)
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(_HOST_PATTERN, text, re.ASCII) or len(text) > 253 or text.rpartition(".")[2].isdigit():
+        raise ValueError('expected a host name such as "models.example.com"')
+    return text
+
+
+_HOST_PATTERN = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
+
 NAME = Scalar(
     "name",
     parse_name,
@@ -388,6 +410,20 @@ URI = Scalar(
     Accepts.TEXT,
     _string(pattern=f"^{_URI_PATTERN}$"),
 )
+CIDR = Scalar(
+    "CIDR",
+    _cidr,
+    'addresses such as "203.0.113.0/24"',
+    Accepts.TEXT,
+    _string(maxLength=49, pattern=f"^{_CIDR_PATTERN}$"),
+)
+HOST = Scalar(
+    "host",
+    _host,
+    'a host name such as "models.example.com"',
+    Accepts.TEXT,
+    _string(maxLength=253, pattern=f"^{_HOST_PATTERN}$"),
+)
 
 NameField = Annotated[str, NAME]
 LabelNameField = Annotated[str, LABEL_NAME]
@@ -414,6 +450,9 @@ DateField = Annotated[datetime.date, DATE]
 DurationField = Annotated[datetime.timedelta, DURATION]
 WindowField = Annotated[str, WINDOW]
 UriField = Annotated[str, URI]
+CidrField = Annotated[str, CIDR]
+HostField = Annotated[str, HOST]
+PortField = Annotated[int, integer(1, 65535)]
 CountField = Annotated[int, integer(0, 2**31 - 1)]
 PositiveField = Annotated[int, integer(1, 2**31 - 1)]
 BytesField = Annotated[int, integer(0, 2**40)]

@@ -73,6 +73,27 @@ CODES: tuple[Code, ...] = (
         "Correct the name; 'trimtab render PATH --list-groups' prints all of them.",
     ),
     Code(
+        "F312",
+        "endpoint outside the group's jurisdiction",
+        "An offload or an egress rule names an endpoint under another law than the group's. A device would refuse it, and "
+        "leaving it out in silence would look like an offload that is there.",
+        "Name an endpoint in the group's jurisdiction, or choose labels that leave the group out.",
+    ),
+    Code(
+        "F313",
+        "offload that the alignment policy forbids",
+        "An offload sends what a person gave the device to somewhere else. The policy of the deployment allows no data to "
+        "leave, or not to that jurisdiction.",
+        "Take spec.offload out, or let the policy's dataEgress allow it.",
+    ),
+    Code(
+        "F314",
+        "endpoint that no egress rule opens",
+        "The group lists where its pods may connect to, and a model's file or an offload lies elsewhere: devices could "
+        "never reach it. A NetworkPolicy knows addresses and no names, so each host name needs its addresses.",
+        "Add the host to a rule of spec.network.egress of the DeviceGroup, with its addresses and its port.",
+    ),
+    Code(
         "F401",
         "no price book",
         "A cost without prices would be zero, which is never true.",
