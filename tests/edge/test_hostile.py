@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.edge import graphs
 from tests.edge.devices import Server, place, serving
-from trimtab_edge.serving.connection import FIRST_BODY_SECONDS, HEADER_SECONDS, MAX_HEADER_BYTES, MAX_HEADERS
+from trimtab_edge.serving.connection import MAX_HEADER_BYTES, MAX_HEADERS
 from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.json_codec import decode_request
 
@@ -240,77 +239,6 @@ def test_noise_anywhere_in_a_request_does_not_make_the_server_fail(server: Serve
     good = post(BODY)
     reply = talk(server, good[:cut] + noise + good[cut:])
     assert reply == b"" or status(reply) < 500, reply[:200]
-
-
-class Transport(asyncio.Transport):
-    """What a connection writes to; nothing of it is ours."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.closed = False
-        self.written = b""
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        del name
-        return default
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += bytes(data)
-
-    def pause_reading(self) -> None:
-        """Nothing reads here."""
-
-    def resume_reading(self) -> None:
-        """Nothing reads here."""
-
-
-HEAD = b"POST /v2/models/adder/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    ("sent", "closed"),
-    {
-        "nothing at all": (b"", True),
-        "a head that never ends": (b"POST /v2/models/adder/infer HTTP/1.1\r\nhost", True),
-        "a head that is complete, and no body": (HEAD, True),
-        "a body that has begun": (HEAD + b"{", False),
-        "a request that is complete": (HEAD + b"{        ", False),
-        "no body behind a request that still runs": (HEAD + b"{        " + HEAD, False),
-    }.values(),
-)
-def test_a_connection_that_brings_no_head_or_no_body_in_time_is_closed(sent: bytes, *, closed: bool) -> None:
-    """On the event loop's clock, moved by hand. A body that has begun has a clock of its own."""
-    import uvicorn
-    from uvicorn.server import ServerState
-
-    from trimtab_edge.serving.connection import BoundedConnection
-
-    async def scenario() -> bool:
-        async def application(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
-            await receive()
-
-        config = uvicorn.Config(application, http=BoundedConnection, ws="none", lifespan="off", log_config=None)
-        config.load()
-        connection, transport = BoundedConnection(config, ServerState(), {}), Transport()
-        connection.connection_made(transport)
-        start = asyncio.get_running_loop().time()
-        if sent:
-            connection.data_received(sent)
-        connection.expire(start + HEADER_SECONDS - 1)
-        assert not transport.closed
-        connection.expire(start + max(HEADER_SECONDS, FIRST_BODY_SECONDS) + 1)
-        result = transport.closed
-        connection.connection_lost(None)
-        await asyncio.sleep(0)
-        return result
-
-    assert asyncio.run(scenario()) is closed
 
 
 def test_a_header_block_in_small_pieces_is_cut_off_at_its_limit(server: Server) -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimtab_edge.alignment.labels import positives
 from trimtab_edge.alignment.pending import LabelConflictError, PendingDecisions, UnknownDecisionError
 from trimtab_edge.serving.execution import Execution
 from trimtab_edge.serving.explanation import explain
 from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.model import Answer
 from trimtab_edge.serving.release import Release, by_outcome
 from trimtab_edge.serving.repository import Standing, State
 from trimtab_kernel import vocabulary
 from trimtab_kernel.problems import quoted
 
 if TYPE_CHECKING:
-    from trimtab_edge.serving.model import Answer, ServedModel
+    from collections.abc import Coroutine
+
+    from trimtab_edge.serving.model import ServedModel
     from trimtab_edge.serving.oversight_codec import Explained, ExplainOptions
     from trimtab_edge.serving.repository import IndexEntry, ModelRepository, Slot
     from trimtab_edge.serving.tensors import InferRequest
@@ -98,9 +101,13 @@ class DataPlane:
 
     async def infer(self, model: str, version: str | None, request: InferRequest) -> Answer:
         """Run one request. Raises :class:`RequestError`."""
+        started = self.start(model, version, request)
+        return started if isinstance(started, Answer) else await started
+
+    def start(self, model: str, version: str | None, request: InferRequest) -> Answer | Coroutine[Any, Any, Answer]:
+        """The same: the answer where it can be had at once, else what is to be awaited for it."""
         served = self.model(model, version)
-        prepared = served.prepare(request)
-        return await self._execution.answer(served, request, prepared)
+        return self._execution.start(served, request, served.prepare(request))
 
     async def index(self, *, ready_only: bool) -> list[IndexEntry]:
         """The versions of the repository."""

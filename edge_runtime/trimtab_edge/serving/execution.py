@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trimtab_edge.serving import usage
 from trimtab_edge.serving.batching import Batcher, can_batch, rows_of
@@ -25,7 +25,7 @@ from trimtab_kernel import vocabulary
 from trimtab_kernel.problems import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from trimtab_edge.conduct import Batching
@@ -46,13 +46,14 @@ _MAX_RETRY_AFTER = 60.0
 class _Place:
     """What belongs to a model whatever its version: its budgets, and its turns at the pool."""
 
-    __slots__ = ("budget", "concurrency", "served", "turns")
+    __slots__ = ("batching", "budget", "concurrency", "served", "turns")
 
     def __init__(self) -> None:
         self.served: ServedModel | None = None
         self.budget: Budget | None = None
         self.turns: asyncio.Semaphore | None = None
         self.concurrency: int | None = None
+        self.batching: Batching | None = None
 
 
 class Execution:
@@ -99,6 +100,13 @@ class Execution:
 
     async def answer(self, served: ServedModel, request: InferRequest, prepared: Prepared) -> Answer:
         """Run one request. Raises :class:`RequestError`."""
+        started = self.start(served, request, prepared)
+        return started if isinstance(started, Answer) else await started
+
+    def start(
+        self, served: ServedModel, request: InferRequest, prepared: Prepared
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """The answer of a request that is sure to be short; else what is to be awaited. Raises :class:`RequestError`."""
         place = self._places.get(served.name)
         if place is None or place.served is not served:
             place = self.settle(served)
@@ -106,28 +114,50 @@ class Execution:
         if guard is not None and guard.watches_ranges:
             self._signal(served.name, vocabulary.SIGNAL_OUT_OF_RANGE, guard.check(prepared.feeds))
         budget = place.budget
-        size = 0
         if budget is not None:
-            size = _bytes(prepared.feeds)
-            constraint = budget.check(usage.now(), size)
+            constraint = budget.check(usage.now(), _bytes(prepared.feeds))
             if constraint is not None:
                 problem = RequestError(
                     Fault.LIMITED,
                     f"model {quoted(served.name)}: its budget ({constraint.reason}) is used up for now",
                     constraint.retry_after,
                 )
-                return await self._elsewhere(served, request, place, constraint.reason, problem)
+                return self._elsewhere(served, request, place, constraint.reason, problem)
         try:
-            answer = await self._here(served, request, prepared, place)
+            self._check_memory(prepared)
+            if place.batching is not None or not served.pacing.in_place(prepared.elements):
+                return self._later(served, request, prepared, place)
+            answer = served.run(request, prepared)
         except RequestError as error:
             if budget is None or error.fault is not Fault.OVERLOADED:
                 raise
+            return self._elsewhere(served, request, place, "overload", error)
+        served.pacing.observe(prepared.elements, answer.cpu_seconds)
+        if budget is not None or guard is not None:
+            self._settled(served, prepared, answer, place)
+        return answer
+
+    def _check_memory(self, prepared: Prepared) -> None:
+        if self._headroom is not None and self._headroom.refuses_request(_bytes(prepared.feeds)):
+            raise RequestError(Fault.OVERLOADED, "too little memory is left for this request", 1.0)
+
+    async def _later(self, served: ServedModel, request: InferRequest, prepared: Prepared, place: _Place) -> Answer:
+        try:
+            answer = await self._here(served, request, prepared, place)
+        except RequestError as error:
+            if place.budget is None or error.fault is not Fault.OVERLOADED:
+                raise
             return await self._elsewhere(served, request, place, "overload", error)
-        if budget is not None:
-            budget.use(answer.cpu_seconds, size + _bytes(answer.outputs))
+        self._settled(served, prepared, answer, place)
+        return answer
+
+    def _settled(self, served: ServedModel, prepared: Prepared, answer: Answer, place: _Place) -> None:
+        """What an answer counts for beside itself."""
+        if place.budget is not None:
+            place.budget.use(answer.cpu_seconds, _bytes(prepared.feeds) + _bytes(answer.outputs))
+        guard = served.guard
         if guard is not None and guard.output is not None:
             self._signal(served.name, vocabulary.SIGNAL_NEAR_BOUNDARY, guard.near(answer.outputs[guard.output]))
-        return answer
 
     def _signal(self, model: str, name: str, rows: int) -> None:
         if rows and self._conduct is not None:
@@ -154,7 +184,7 @@ class Execution:
             _log.warning("%s: use of today: %s; counted from here", served.name, place.budget.usage.problem)
         if self._conduct is not None:
             self._conduct.declare(served.name, signals=served.signals, budgeted=rules is not None)
-        place.served = served
+        place.served, place.batching = served, conduct.batching
         return place
 
     async def _elsewhere(
@@ -182,13 +212,7 @@ class Execution:
             self._conduct.decided(model, decision)
 
     async def _here(self, served: ServedModel, request: InferRequest, prepared: Prepared, place: _Place) -> Answer:
-        if self._headroom is not None and self._headroom.refuses_request(_bytes(prepared.feeds)):
-            raise RequestError(Fault.OVERLOADED, "too little memory is left for this request", 1.0)
-        batching = served.description.conduct.batching
-        if batching is None and served.pacing.in_place(prepared.elements):
-            answer = served.run(request, prepared)
-            served.pacing.observe(prepared.elements, answer.cpu_seconds)
-            return answer
+        batching = place.batching
         if self._inside >= self._most:
             raise RequestError(Fault.OVERLOADED, "too many requests wait already; try again later", self._retry_after())
         self._inside += 1

@@ -1,37 +1,36 @@
-"""V2 over HTTP, as a raw ASGI application: no framework, for a framework costs more than a small model does."""
+"""V2 over HTTP: which path and method asks what, and with which status it is answered."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import httptools
 
 from trimtab_edge.serving import json_codec, oversight_codec
+from trimtab_edge.serving.connection import BODY_SECONDS, JSON
+from trimtab_edge.serving.exchange import CLOSE
 from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.model import Answer
 from trimtab_edge.serving.repository import State
 from trimtab_edge.serving.session import PLATFORM
 from trimtab_kernel.problems import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Callable, Coroutine
 
     from trimtab_edge.serving.clients import ClientShares
     from trimtab_edge.serving.dataplane import DataPlane
-
-    Message: TypeAlias = MutableMapping[str, Any]
-    Scope: TypeAlias = MutableMapping[str, Any]
-    Receive: TypeAlias = Callable[[], Awaitable[Message]]
-    Send: TypeAlias = Callable[[Message], Awaitable[None]]
-    Reply: TypeAlias = tuple[int, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+    from trimtab_edge.serving.exchange import Headers, Reply, Request
+    from trimtab_edge.serving.json_codec import Form
 
 _log = logging.getLogger("trimtab.serve")
 NAME = "trimtab-edge"
 EXTENSIONS = ("binary_tensor_data", "model_repository", "trimtab_labels", "trimtab_explain", "trimtab_alignment")
-BODY_SECONDS = 30.0
-"""How long the rest of a body may take once its first part is there."""
 RETRY_AFTER = b"1"
 
 _STATUS = {
@@ -50,33 +49,14 @@ _STATUS = {
 }
 # curl sends the last one unless told otherwise; what counts is the body.
 _JSON_TYPES = ("", json_codec.CONTENT_TYPE, "application/x-www-form-urlencoded")
-_CLOSE = ((b"connection", b"close"),)
-_JSON = json_codec.CONTENT_TYPE.encode()
 _BINARY = json_codec.BINARY_TYPE.encode()
 _LENGTH_HEADER = json_codec.LENGTH_HEADER.encode()
-_ALIGNMENT = 16
-"""Of the content of a bytes object, and enough for every element."""
+_MAX_ROUTES = 1024
+"""Targets whose meaning is kept; clients may invent any number of them."""
 
 
-class _DisconnectedError(Exception):
-    """The client went away before its request was complete: there is nobody to answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """A body: ``content[start:]``, and the length of its JSON where binary tensor data follows."""
-
-    content: bytes
-    start: int = 0
-    json_length: int | None = None
-
-    @property
-    def body(self) -> bytes | memoryview:
-        return memoryview(self.content)[self.start :] if self.start else self.content
-
-
-def _json(status: int, value: dict[str, Any] | list[Any], headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
-    return status, json_codec.encode(value), _JSON, headers
+def _json(status: int, value: dict[str, Any] | list[Any], headers: Headers = ()) -> Reply:
+    return status, json_codec.encode(value), JSON, headers
 
 
 def _whole_seconds(seconds: float | None) -> bytes:
@@ -85,16 +65,42 @@ def _whole_seconds(seconds: float | None) -> bytes:
 
 
 def _error(error: RequestError) -> Reply:
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
     if error.fault in (Fault.OVERLOADED, Fault.LIMITED, Fault.UNAVAILABLE):
         headers = ((b"retry-after", _whole_seconds(error.retry_after)),)
     elif error.fault in (Fault.TOO_LARGE, Fault.TIMED_OUT):
-        headers = _CLOSE  # the rest of the body is not read
+        headers = CLOSE  # the rest of the body is not read
     return _json(_STATUS[error.fault], {"error": error.message}, headers)
 
 
+class _Route:
+    """What a target means: its path in parts, and for an inference whose."""
+
+    __slots__ = ("infers", "model", "parts", "path", "takes_body", "version")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.parts = parts = tuple(path.strip("/").split("/"))
+        self.infers = self.takes_body = False
+        self.model, self.version = "", None
+        match parts:
+            case ("v2", "models", model, "infer" | "labels" | "explain" as asked):
+                self.model, self.infers, self.takes_body = model, asked == "infer", True
+            case ("v2", "models", model, "versions", version, "infer" | "labels" | "explain" as asked):
+                self.model, self.version, self.infers, self.takes_body = model, version, asked == "infer", True
+            case ("v2", "repository", "index") | ("v2", "repository", "models", _, "load" | "unload"):
+                self.takes_body = True
+
+
+def _route(target: bytes) -> _Route:
+    try:
+        return _Route(unquote((httptools.parse_url(target).path or b"").decode("ascii")))
+    except (httptools.HttpParserError, UnicodeDecodeError):
+        return _Route(target.decode("latin-1"))
+
+
 class V2Application:
-    """The ASGI application of the main port. ``metrics`` renders ``/metrics``, where it is on this port."""
+    """The application of the main port. ``metrics`` renders ``/metrics``, where it is on this port."""
 
     def __init__(
         self,
@@ -117,70 +123,103 @@ class V2Application:
         self._version = version
         self._max_body = max_body
         self._metrics = metrics
+        self._routes: dict[bytes, _Route] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] != "http":
-            return
-        parts = tuple(scope["path"].strip("/").split("/"))
+    def judge(self, request: Request) -> Reply | None:
+        """See :class:`Application`."""
+        route = self._routed(request)
+        if not route.takes_body or request.method != b"POST":
+            return None
         try:
-            match parts:
-                case ("v2", "models", model, "infer") | ("v2", "models", model, "versions", _, "infer"):
-                    if scope["method"] != "POST":
-                        reply = _not_allowed(scope, "POST")
-                    else:
-                        await self._infer(scope, receive, send, model, parts[4] if len(parts) == 6 else None)
-                        return
-                case ("v2", "models", model, "labels" | "explain") | (
-                    "v2", "models", model, "versions", _, "labels" | "explain",
-                ):  # fmt: skip
-                    if scope["method"] != "POST":
-                        reply = _not_allowed(scope, "POST")
-                    else:
-                        version = parts[4] if len(parts) == 6 else None
-                        reply = await self._oversight(parts[-1], model, version, await self._body(scope, receive))
-                case ("v2", "repository", "index") | ("v2", "repository", "models", _, "load" | "unload"):
-                    if scope["method"] != "POST":
-                        reply = _not_allowed(scope, "POST")
-                    else:
-                        reply = await self._control(parts, await self._body(scope, receive))
-                case _ if (answer := self._question(parts)) is None:
-                    path = quoted(scope["path"], 200)
-                    reply = _error(RequestError(Fault.NOT_FOUND, f"path {path}: no such path"))
-                case _:
-                    reply = answer() if scope["method"] in ("GET", "HEAD") else _not_allowed(scope, "GET, HEAD")
-        except _DisconnectedError:
-            return
+            request.json_length = _json_length(request.headers)
         except RequestError as error:
-            reply = _error(error)
-        await _send(send, reply)
+            return self._refused(route, error)
+        return None
 
-    async def _control(self, parts: tuple[str, ...], received: _Received) -> Reply:
+    def spoiled(self, request: Request, fault: Fault) -> Reply:
+        """See :class:`Application`."""
+        if fault is Fault.TIMED_OUT:
+            error = RequestError(fault, f"body: not complete within {BODY_SECONDS:.0f} s")
+        else:
+            size = f"{max(request.length, self._max_body + 1)} bytes{'' if request.length else ' or more'}"
+            error = RequestError(fault, f"body: {size}, expected at most {self._max_body}")
+        return self._refused(self._routed(request), error)
+
+    def answer(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+        """See :class:`Application`."""
+        route = self._routed(request)
+        try:
+            if route.infers and request.method == b"POST":
+                return self._infer(request, route)
+            if route.takes_body:
+                return self._asked(request, route) if request.method == b"POST" else _not_allowed(request, "POST")
+            answer = self._question(route.parts)
+            if answer is None:
+                return _error(RequestError(Fault.NOT_FOUND, f"path {quoted(route.path, 200)}: no such path"))
+            return answer() if request.method in (b"GET", b"HEAD") else _not_allowed(request, "GET, HEAD")
+        except Exception as error:
+            return self._refused(route, error)
+
+    def _routed(self, request: Request) -> _Route:
+        route = self._routes.get(request.target)
+        if route is None:
+            if len(self._routes) >= _MAX_ROUTES:
+                self._routes.clear()
+            route = self._routes[request.target] = _route(request.target)
+        return route
+
+    def _refused(self, route: _Route, error: Exception) -> Reply:
+        """The answer to a request that gets no result; an inference is counted as failed."""
+        if not isinstance(error, RequestError):
+            # Whatever else goes wrong is ours, and the connection lives on. The type alone: a message could quote the request.
+            _log.error("request for %s failed: %s", quoted(route.model or route.path, 200), type(error).__name__)
+            error = RequestError(Fault.INTERNAL, "internal error")
+        if route.infers:
+            self._plane.failed(route.model, error.fault)
+        return _error(error)
+
+    def _asked(self, request: Request, route: _Route) -> Reply | Coroutine[Any, Any, Reply]:
+        """What has a body and is no inference."""
+        if route.parts[-1] == "labels":
+            return self._label(request, route)
+        return self._guarded(
+            route, self._explain(request, route) if route.model else self._control(request, route.parts)
+        )
+
+    async def _guarded(self, route: _Route, reply: Coroutine[Any, Any, Reply]) -> Reply:
+        try:
+            return await reply
+        except Exception as error:
+            return self._refused(route, error)
+
+    async def _control(self, request: Request, parts: tuple[str, ...]) -> Reply:
         """The model repository extension."""
         plane = self._plane
         match parts:
             case (_, _, "index"):
-                ready = json_codec.decode_index_request(received.body)
+                ready = json_codec.decode_index_request(request.content)
                 entries = await plane.index(ready_only=ready)
                 return _json(200, [asdict(entry) for entry in entries])
             case (_, _, _, model, "load"):
-                json_codec.decode_control_request(received.body)
+                json_codec.decode_control_request(request.content)
                 await plane.load(model)
             case (_, _, _, model, _):
-                json_codec.decode_control_request(received.body)
+                json_codec.decode_control_request(request.content)
                 await plane.unload(model)
         return _json(200, {})
 
-    async def _oversight(self, asked: str, model: str, version: str | None, received: _Received) -> Reply:
-        """Labels that come later, and explanations."""
-        if asked == "labels":
-            request_id, label = oversight_codec.decode_label(received.body)
-            made_by, counted = self._plane.label(model, version, request_id, label)
-            return _json(200, {"model_name": model, "model_version": made_by, "id": request_id, "counted": counted})
-        length = received.json_length
-        options = oversight_codec.decode_options(received.body if length is None else received.body[:length])
-        request, _ = json_codec.decode_request(received.body, length)
-        explained = await self._plane.explain(model, version, request, options)
+    def _label(self, request: Request, route: _Route) -> Reply:
+        """A label that comes later."""
+        model = route.model
+        request_id, label = oversight_codec.decode_label(request.content)
+        made_by, counted = self._plane.label(model, route.version, request_id, label)
+        return _json(200, {"model_name": model, "model_version": made_by, "id": request_id, "counted": counted})
+
+    async def _explain(self, request: Request, route: _Route) -> Reply:
+        content, length = request.content, request.json_length
+        options = oversight_codec.decode_options(content if length is None else content[:length])
+        decoded, _ = json_codec.decode_request(content, length)
+        explained = await self._plane.explain(route.model, route.version, decoded, options)
         return _json(200, oversight_codec.explained_json(explained))
 
     def _question(self, parts: tuple[str, ...]) -> Callable[[], Reply] | None:
@@ -203,7 +242,7 @@ class V2Application:
                 return lambda: self._ready(model, version)
             case ("v2", "models", model, "alignment") | ("v2", "models", model, "versions", _, "alignment"):
                 wanted = parts[4] if len(parts) == 6 else None
-                return lambda: (200, plane.evidence(model, wanted).to_bytes(), _JSON, ())
+                return lambda: (200, plane.evidence(model, wanted).to_bytes(), JSON, ())
             case ("metrics",) if self._metrics is not None:
                 text, content_type = self._metrics()
                 return lambda: (200, text, content_type.encode(), ())
@@ -228,134 +267,92 @@ class V2Application:
             fields |= {"reason": standing.reason, "error": standing.reason}
         return _json(200 if ready else 503, fields, () if ready else ((b"retry-after", RETRY_AFTER),))
 
-    async def _infer(self, scope: Scope, receive: Receive, send: Send, model: str, version: str | None) -> None:
-        try:
-            received = await self._body(scope, receive)
-            arrived = time.perf_counter_ns()
-            if self._shares is not None:
-                self._check_share(scope, self._shares)
-            request, form = json_codec.decode_request(received.body, received.json_length)
-            answer = await self._plane.infer(model, version, request)
-            body = json_codec.encode_response(answer.response, form)
-        except _DisconnectedError:
-            return
-        except RequestError as error:
-            self._plane.failed(model, error.fault)
-            reply = _error(error)
-        except Exception as error:  # whatever else goes wrong is ours, and the connection lives on
-            # The type alone: a message could quote the request.
-            _log.error("request for %s failed: %s", quoted(model), type(error).__name__)
-            self._plane.failed(model, Fault.INTERNAL)
-            reply = _error(RequestError(Fault.INTERNAL, "internal error"))
-        else:
-            duration = (time.perf_counter_ns() - arrived) / 1e9
-            self._plane.answered(answer, duration, len(received.body), len(body.content))
-            if body.json_length is None:
-                reply = (200, body.content, _JSON, ())
-            else:
-                reply = (200, body.content, _BINARY, ((_LENGTH_HEADER, b"%d" % body.json_length),))
-        await _send(send, reply)
+    def _infer(self, request: Request, route: _Route) -> Reply | Coroutine[Any, Any, Reply]:
+        """Raises :class:`RequestError`, and whatever goes wrong here."""
+        arrived = time.perf_counter_ns()
+        if self._shares is not None:
+            self._check_share(request, self._shares)
+        content = request.content
+        decoded, form = json_codec.decode_request(content, request.json_length)
+        started = self._plane.start(route.model, route.version, decoded)
+        if isinstance(started, Answer):
+            return self._answered(started, form, arrived, len(content))
+        return self._guarded(route, self._infer_later(started, form, arrived, len(content)))
 
-    def _check_share(self, scope: Scope, shares: ClientShares) -> None:
+    async def _infer_later(
+        self, started: Coroutine[Any, Any, Answer], form: Form, arrived: int, received: int
+    ) -> Reply:
+        return self._answered(await started, form, arrived, received)
+
+    def _answered(self, answer: Answer, form: Form, arrived: int, received: int) -> Reply:
+        body = json_codec.encode_response(answer.response, form)
+        duration = (time.perf_counter_ns() - arrived) / 1e9
+        self._plane.answered(answer, duration, received, len(body.content))
+        if body.json_length is None:
+            return 200, body.content, JSON, ()
+        return 200, body.content, _BINARY, ((_LENGTH_HEADER, b"%d" % body.json_length),)
+
+    def _check_share(self, request: Request, shares: ClientShares) -> None:
         """Raises :class:`RequestError` (LIMITED)."""
-        client = (scope["client"] or ("",))[0].encode()
+        client = request.client.encode()
         if self._client_header:
-            client = next((value for name, value in scope["headers"] if name == self._client_header), client)
+            client = next((value for name, value in request.headers if name == self._client_header), client)
         wait = shares.take(client, time.monotonic())
         if wait > 0:
             raise RequestError(Fault.LIMITED, "this client asks more often than it may; try again later", wait)
 
-    async def _body(self, scope: Scope, receive: Receive) -> _Received:
-        """The whole body. Raises :class:`RequestError` as soon as it is known to be too large or in a foreign form."""
-        json_length = self._check_headers(scope)
-        message = await receive()
-        if message["type"] != "http.request":
-            raise _DisconnectedError
-        body: bytes = message.get("body", b"")
-        # So much before the JSON that the first binary tensor lies aligned, and can be used where it lies.
-        start = -json_length % _ALIGNMENT if json_length is not None else 0
-        if message.get("more_body"):
-            try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    body = await self._rest(bytes(start), body, receive)
-            except TimeoutError:
-                raise RequestError(Fault.TIMED_OUT, f"body: not complete within {BODY_SECONDS:.0f} s") from None
-            return _Received(body, start, json_length)
-        self._check_size(len(body))
-        return _Received(body, 0, json_length)
 
-    async def _rest(self, padding: bytes, first: bytes, receive: Receive) -> bytes:
-        parts, size, more = [padding, first], len(first), True
-        while more:
-            self._check_size(size)
-            message = await receive()
-            if message["type"] != "http.request":
-                raise _DisconnectedError
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            more = message.get("more_body", False)
-        self._check_size(size)
-        return b"".join(parts)
+def _json_length(headers: list[tuple[bytes, bytes]]) -> int | None:
+    """The length of the JSON where the body holds binary tensor data as well.
 
-    def _check_size(self, size: int) -> None:
-        if size > self._max_body:
-            raise RequestError(Fault.TOO_LARGE, f"body: {size} bytes or more, expected at most {self._max_body}")
-
-    def _check_headers(self, scope: Scope) -> int | None:
-        """The length of the JSON where the body holds binary tensor data as well."""
-        json_length, kind = None, ""
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                self._check_size(int(value) if value.isdigit() else 0)
-            elif name == b"content-type":
-                kind = value.decode("latin-1").partition(";")[0].strip().lower()
-            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                encoding = quoted(value.decode("latin-1"))
-                raise RequestError(Fault.UNSUPPORTED_MEDIA, f"content-encoding: {encoding}, expected an unencoded body")
-            elif name == _LENGTH_HEADER:
-                if json_length is not None or not value.isdigit() or len(value) > 10:
-                    got = quoted(value.decode("latin-1"))
-                    raise RequestError(Fault.INVALID, f"{json_codec.LENGTH_HEADER}: {got}, expected one count of bytes")
-                json_length = int(value)
-        binary = kind == json_codec.BINARY_TYPE and json_length is not None
-        if kind not in _JSON_TYPES and not kind.endswith("+json") and not binary:
-            expected = f"{json_codec.CONTENT_TYPE}, or the header {json_codec.LENGTH_HEADER}"
-            raise RequestError(Fault.UNSUPPORTED_MEDIA, f"content-type: {quoted(kind)}, expected {expected}")
-        return json_length
+    Raises :class:`RequestError` for a body in a form that is not spoken here.
+    """
+    json_length, kind = None, ""
+    for name, value in headers:
+        if name == b"content-type":
+            kind = value.decode("latin-1").partition(";")[0].strip().lower()
+        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            encoding = quoted(value.decode("latin-1"))
+            raise RequestError(Fault.UNSUPPORTED_MEDIA, f"content-encoding: {encoding}, expected an unencoded body")
+        elif name == _LENGTH_HEADER:
+            if json_length is not None or not value.isdigit() or len(value) > 10:
+                got = quoted(value.decode("latin-1"))
+                raise RequestError(Fault.INVALID, f"{json_codec.LENGTH_HEADER}: {got}, expected one count of bytes")
+            json_length = int(value)
+    binary = kind == json_codec.BINARY_TYPE and json_length is not None
+    if kind not in _JSON_TYPES and not kind.endswith("+json") and not binary:
+        expected = f"{json_codec.CONTENT_TYPE}, or the header {json_codec.LENGTH_HEADER}"
+        raise RequestError(Fault.UNSUPPORTED_MEDIA, f"content-type: {quoted(kind)}, expected {expected}")
+    return json_length
 
 
 class MetricsApplication:
-    """The ASGI application of a metrics port of its own."""
+    """The application of a metrics port of its own."""
 
     def __init__(self, metrics: Callable[[], tuple[bytes, str]]) -> None:
         self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        del receive
-        if scope["type"] != "http":
-            return
-        if scope["path"].strip("/") != "metrics":
-            reply = _error(RequestError(Fault.NOT_FOUND, f"path {quoted(scope['path'], 200)}: expected /metrics"))
-        elif scope["method"] not in ("GET", "HEAD"):
-            reply = _not_allowed(scope, "GET, HEAD")
-        else:
-            text, content_type = self._metrics()
-            reply = (200, text, content_type.encode(), ())
-        await _send(send, reply)
+    def judge(self, request: Request) -> Reply | None:
+        """See :class:`Application`."""
+        del request
+        return None
+
+    def spoiled(self, request: Request, fault: Fault) -> Reply:
+        """See :class:`Application`."""
+        del request
+        return _error(RequestError(fault, "body: too large, or not complete in time"))
+
+    def answer(self, request: Request) -> Reply:
+        """See :class:`Application`."""
+        path = _route(request.target).path
+        if path.strip("/") != "metrics":
+            return _error(RequestError(Fault.NOT_FOUND, f"path {quoted(path, 200)}: expected /metrics"))
+        if request.method not in (b"GET", b"HEAD"):
+            return _not_allowed(request, "GET, HEAD")
+        text, content_type = self._metrics()
+        return 200, text, content_type.encode(), ()
 
 
-def _not_allowed(scope: Scope, allowed: str) -> Reply:
-    return _json(405, {"error": f"method {scope['method']}: expected {allowed}"}, ((b"allow", allowed.encode()),))
-
-
-async def _send(send: Send, reply: Reply) -> None:
-    status, body, content_type, headers = reply
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+def _not_allowed(request: Request, allowed: str) -> Reply:
+    method = request.method.decode("ascii")
+    return _json(405, {"error": f"method {method}: expected {allowed}"}, ((b"allow", allowed.encode()),))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import signal
@@ -12,12 +11,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
 from trimtab_edge.serving.allocator import keep_freed_memory
 from trimtab_edge.serving.certificates import Credentials
 from trimtab_edge.serving.clients import ClientShares
-from trimtab_edge.serving.connection import BoundedConnection
+from trimtab_edge.serving.connection import HEADER_SECONDS, Listening
 from trimtab_edge.serving.dataplane import DataPlane
 from trimtab_edge.serving.engine import EngineOptions
 from trimtab_edge.serving.execution import Execution
@@ -41,19 +38,21 @@ from trimtab_edge.telemetry.resources import Resources
 from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from decimal import Decimal
     from pathlib import Path
 
     from trimtab_edge.serving.certificates import TlsFiles
+    from trimtab_edge.serving.exchange import Application
     from trimtab_edge.serving.grpc.endpoint import GrpcEndpoint
     from trimtab_edge.telemetry.resources import ResourceOptions
 
 _log = logging.getLogger("trimtab.serve")
-KEEP_ALIVE_SECONDS = 75
 STATE = ".serve"
 """Within the model repository, where names of models do not start with a dot."""
 BACKLOG = 512
+_LOOK = 0.02
+"""Seconds between two looks at what still runs while the server drains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +92,37 @@ class ServeOptions:
     """None: every port speaks in the clear."""
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process ends with 0 after a graceful drain, and drains once."""
+class HttpPort:
+    """A listening socket and its connections. Used on one event loop."""
 
-    def __init__(self, config: uvicorn.Config, credentials: Credentials | None) -> None:
-        super().__init__(config)
-        self._credentials = credentials
-        self.accepting = asyncio.Event()
+    def __init__(self, application: Application, listener: socket.socket, max_body: int) -> None:
+        self._listener = listener
+        self._shared = Listening(application, max_body, asyncio.get_running_loop())
+        self._server: asyncio.Server | None = None
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are taken by :func:`run`."""
-        yield
+    async def start(self, credentials: Credentials | None) -> None:
+        """Accept connections from now on."""
+        loop = asyncio.get_running_loop()
+        secured: dict[str, Any] = {}
+        if credentials is not None:
+            secured = {"ssl": credentials.context, "ssl_handshake_timeout": HEADER_SECONDS}
+        self._server = await loop.create_server(
+            self._shared.connection, sock=self._listener, backlog=BACKLOG, **secured
+        )
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say when connections are accepted."""
-        if self._credentials is not None:
-            self.config.ssl = self._credentials.context
-        await super().startup(sockets=sockets)
-        self.accepting.set()
+    def tick(self) -> None:
+        """Once a second."""
+        self._shared.tick()
 
-    def expire(self, now: float) -> None:
-        """Close the connections whose request is overdue."""
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, BoundedConnection):
-                connection.expire(now)
+    async def stop(self, drain: float) -> None:
+        """Accept no more, and return when what has begun is answered, or after ``drain`` seconds."""
+        if self._server is not None:
+            self._server.close()
+        self._shared.drain()
+        deadline = asyncio.get_running_loop().time() + drain
+        while not self._shared.is_idle and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_LOOK)
+        self._shared.abort()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -139,23 +144,6 @@ def _url(listener: socket.socket, credentials: Credentials | None) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _server(application: Callable[..., Any], drain: float, credentials: Credentials | None) -> _Server:
-    config = uvicorn.Config(
-        application,
-        interface="asgi3",
-        http=BoundedConnection,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(drain)),
-    )
-    return _Server(config, credentials)
-
-
 def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight and return.
 
@@ -165,8 +153,6 @@ def run(options: ServeOptions, announce: Callable[[str], None]) -> None:
         raise InputError(
             Problem("E102", "", 0, "--model-repository", quoted(str(options.directory)), "a directory that exists")
         )
-    # Malformed requests are the clients' business; uvicorn would log a line for each.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     keep_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(options, announce))
@@ -251,20 +237,18 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
         shares=shares,
         client_header=options.client_header.encode(),
     )
-    listeners = [("listening", _listen(options.host, options.port), application)]
+    listeners: list[tuple[str, socket.socket, Application]] = [
+        ("listening", _listen(options.host, options.port), application)
+    ]
     if options.metrics_port is not None:
-        listeners.append(("metrics", _listen(options.host, options.metrics_port), MetricsApplication(metrics)))  # type: ignore[arg-type]
+        listeners.append(("metrics", _listen(options.host, options.metrics_port), MetricsApplication(metrics)))
 
     endpoint = _grpc_endpoint(options, plane, credentials)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    servers = [_server(application, options.drain, credentials) for _, _, application in listeners]
-    running = [
-        asyncio.create_task(server.serve(sockets=[listener]))
-        for server, (_, listener, _) in zip(servers, listeners, strict=True)
-    ]
-    chores = [asyncio.create_task(repository.watch()), asyncio.create_task(_sweep(servers, headroom))]
+    ports = [HttpPort(application, listener, options.max_body) for _, listener, application in listeners]
+    chores = [asyncio.create_task(repository.watch()), asyncio.create_task(_sweep(ports, headroom))]
     if credentials is not None:
         chores.append(asyncio.create_task(credentials.watch()))
     if resources is not None:
@@ -273,8 +257,8 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
         chores.append(asyncio.create_task(release_counts(release, counts, options.period)))
     stopping = asyncio.create_task(stop.wait())
     try:
-        for server, (word, listener, _) in zip(servers, listeners, strict=True):
-            await server.accepting.wait()
+        for port, (word, listener, _) in zip(ports, listeners, strict=True):
+            await port.start(credentials)
             announce(f"{word} {_url(listener, credentials)}")
         if endpoint is not None:
             await endpoint.start()
@@ -284,11 +268,10 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
     finally:
         plane.draining = True
         _log.info("draining: no new connections, %g s for what is in flight", options.drain)
-        for server in servers:
-            server.should_exit = True
+        ending = [port.stop(options.drain) for port in ports]
         if endpoint is not None:
-            running.append(asyncio.create_task(endpoint.stop(options.drain)))
-        await asyncio.gather(*running)
+            ending.append(endpoint.stop(options.drain))
+        await asyncio.gather(*ending)
         stopping.cancel()
         failures = [chore.exception() for chore in chores if chore.done() and not chore.cancelled()]
         for chore in chores:
@@ -301,13 +284,12 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
             raise failure
 
 
-async def _sweep(servers: list[_Server], headroom: Headroom) -> None:
-    loop = asyncio.get_running_loop()
+async def _sweep(ports: list[HttpPort], headroom: Headroom) -> None:
     while True:
         await asyncio.sleep(1)
         headroom.look()
-        for server in servers:
-            server.expire(loop.time())
+        for port in ports:
+            port.tick()
 
 
 def announce_on_stdout(line: str) -> None:
