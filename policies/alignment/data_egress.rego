@@ -1,18 +1,18 @@
 # METADATA
-# title: data would leave the jurisdiction
+# title: data may not leave
 # description: >-
-#   A request that is offloaded takes its data along. A policy without egress keeps them in the group's own jurisdiction; one
-#   with egress says to which jurisdictions they may go.
+#   A request that is offloaded takes its data along. A policy without egress keeps them on the device; one with egress may
+#   say to which jurisdictions they may go.
 # custom:
-#   unblock: Name an endpoint in a jurisdiction that the message lists, or remove spec.offload.
+#   unblock: Remove spec.offload, or name an endpoint in a jurisdiction that the message lists.
 package trimtab.rules.alignment.data_egress
 
 import data.trimtab.lib
 
 finding contains {
 	"field": "spec.offload.jurisdiction",
-	"got": lib.text(["offload", "jurisdiction"]),
-	"expected": lib.listed(allowed),
+	"got": concat("", ["an offload to ", lib.text(["offload", "jurisdiction"])]),
+	"expected": expected,
 } if {
 	lib.on_cluster
 	input.alignment.egress
@@ -20,16 +20,17 @@ finding contains {
 	not permitted
 }
 
-permitted if input.offload.jurisdiction in allowed
-
-# Egress that is allowed without a list is allowed everywhere.
 permitted if {
 	input.alignment.egress.allowed == true
-	count(input.alignment.egress.jurisdictions) == 0
 	is_string(input.offload.jurisdiction)
+	listed
 }
 
-allowed := {input.group.jurisdiction} | {place |
+# Egress that is allowed without a list is allowed everywhere.
+listed if input.alignment.egress.jurisdictions == []
+
+listed if input.offload.jurisdiction in input.alignment.egress.jurisdictions
+
+expected := lib.listed(input.alignment.egress.jurisdictions) if {
 	input.alignment.egress.allowed == true
-	some place in input.alignment.egress.jurisdictions
-}
+} else := "no offload"

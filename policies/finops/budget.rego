@@ -11,23 +11,31 @@ import data.trimtab.lib
 
 finding contains {
 	"field": field,
-	"got": concat("", [lib.text(["cost", "monthly", "text"]), " a month"]),
+	"got": got,
 	"expected": concat("", ["at most ", lib.text(["finops", "budget", "text"])]),
 } if {
 	input.finops.budget
-	not lib.at_most(input.cost.monthly.low_micro, input.finops.budget.micro)
+	not affordable("low_micro")
 }
 
 finding contains {
 	"field": field,
-	"got": concat("", [lib.text(["cost", "monthly", "text"]), " a month"]),
+	"got": got,
 	"expected": concat("", ["surely at most ", lib.text(["finops", "budget", "text"])]),
 	"level": "warn",
 } if {
 	input.finops.budget
-	lib.at_most(input.cost.monthly.low_micro, input.finops.budget.micro)
-	not lib.at_most(input.cost.monthly.value_micro, input.finops.budget.micro)
+	affordable("low_micro")
+	not affordable("value_micro")
 }
+
+affordable(bound) if lib.at_most(input.cost.monthly[bound], input.finops.budget.micro)
+
+got := concat("", [lib.text(["cost", "monthly", "text"]), " a month", where])
+
+where := "" if {
+	input.subject.kind == "FinOpsPolicy"
+} else := concat("", [" in ", lib.text(["subject", "group"])])
 
 field := "spec.budget.monthly" if {
 	input.subject.kind == "FinOpsPolicy"

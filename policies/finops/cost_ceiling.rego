@@ -13,7 +13,12 @@ finding contains object.union(dear(version), leniency(version)) if {
 	lib.on_device
 	input.finops.ceiling
 	some version in input.model.versions
-	not lib.at_most(version.per_1k.high_pico, input.finops.ceiling.pico)
+	not affordable(version, "high_pico")
+}
+
+affordable(version, bound) if {
+	version.per_1k.currency == input.finops.ceiling.currency
+	lib.at_most(version.per_1k[bound], input.finops.ceiling.pico)
 }
 
 dear(version) := {
@@ -23,13 +28,13 @@ dear(version) := {
 	"expected": concat("", ["at most ", lib.text(["finops", "ceiling", "text"]), " for a thousand inferences"]),
 }
 
-got(version) := concat("", [version.version, " at ", version.per_1k.text]) if {
+got(version) := concat("", [version.version, " at ", version.per_1k.text, " in ", lib.text(["subject", "group"])]) if {
 	is_string(version.per_1k.text)
-} else := concat("", [version.version, ", of which no cost is known"])
+} else := concat("", [version.version, " at a cost that is not known"])
 
-# Not the whole interval: nothing is proven.
+# Not the whole interval, or no figure at all: nothing is proven.
 leniency(version) := {"level": "dry-run"} if {
-	lib.at_most(version.per_1k.low_pico, input.finops.ceiling.pico)
+	affordable(version, "low_pico")
 } else := {"level": "dry-run"} if {
 	version.per_1k == null
 } else := {}

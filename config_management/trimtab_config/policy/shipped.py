@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_config.policy.bundle import DATA, MANIFEST, MODULE, PolicyBundle, read_bundle
+from trimtab_config.policy.gate import PolicyGate
 from trimtab_kernel.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -44,3 +45,10 @@ def wasm_engine(bundle: PolicyBundle) -> PolicyEngine:
     from trimtab_config.policy.wasm import WasmPolicyEngine
 
     return WasmPolicyEngine(bundle)
+
+
+def gate_of(*bundles: PolicyBundle) -> PolicyGate:
+    """A gate of its own (one thread at a time) over what is shipped and ``bundles`` beside it."""
+    every = (shipped_bundle(), *bundles)
+    rules = {name: rule for bundle in reversed(every) for name, rule in bundle.rules.items()}
+    return PolicyGate(tuple(wasm_engine(bundle) for bundle in every), rules)

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
@@ -52,9 +53,8 @@ class WasmPolicyEngine:
         self._bundle = bundle
         self._limits = limits or WasmLimits()
         self._titles = bundle.titles
-        self._engine = wasmtime.Engine(_configuration())
         try:
-            self._module = wasmtime.Module(self._engine, bundle.module)
+            self._engine, self._module = _compiled(bundle.module)
             self._instance: _Instance | None = _Instance(self._engine, self._module, bundle.data, self._limits)
         except (wasmtime.WasmtimeError, wasmtime.Trap, _StoppedError, KeyError) as error:
             raise InputError(
@@ -215,6 +215,13 @@ class _Instance:
 
     def _text(self, address: int, exports: Any) -> str:  # noqa: ANN401 - exports are of many types
         return self._bytes(self._call(exports["opa_json_dump"], address)).decode()
+
+
+@lru_cache(maxsize=8)
+def _compiled(module: bytes) -> tuple[wasmtime.Engine, wasmtime.Module]:
+    """The same compiled code for all engines of a process. Raises WasmtimeError."""
+    engine = wasmtime.Engine(_configuration())
+    return engine, wasmtime.Module(engine, module)
 
 
 def _configuration() -> wasmtime.Config:
