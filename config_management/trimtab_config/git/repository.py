@@ -234,6 +234,13 @@ class GitRepository:
             return answer.status == 0
         raise _failed("merge-base", answer)
 
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The best common ancestor of two commits, None where they share none."""
+        answer = self._run(["merge-base", _object_id(one), _object_id(other)])
+        if answer.status in (0, 1):
+            return answer.output.decode("ascii").strip() or None
+        raise _failed("merge-base", answer)
+
     def changed_paths(self, before: str, after: str) -> tuple[str, ...]:
         """Paths of files that differ between two commits or trees, sorted; a renamed file counts under both names."""
         answer = self._git(

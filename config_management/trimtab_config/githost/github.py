@@ -141,7 +141,7 @@ class GitHubHost:
 
     def find_proposal(self, key: str) -> Proposal | None:
         """See GitHost."""
-        with _outside(f"cannot look for proposal {key}"):
+        with outside(f"cannot look for proposal {key}"):
             claim = self._claim(key)
             if claim is None:
                 return None
@@ -150,14 +150,14 @@ class GitHubHost:
 
     def proposal(self, number: int) -> Proposal | None:
         """See GitHost. People's pull requests are proposals too, with an empty key."""
-        with _outside(f"cannot read pull request {number}"):
+        with outside(f"cannot read pull request {number}"):
             pull = self._pull(number)
             return None if pull is None else self._view(pull)
 
     def proposals(self, state: ProposalState | None = None) -> tuple[Proposal, ...]:
         """See GitHost."""
         wanted = {ProposalState.OPEN: "open", None: "all"}.get(state, "closed")
-        with _outside("cannot list pull requests"):
+        with outside("cannot list pull requests"):
             pulls = self._repository.get_pulls(state=wanted, sort="created", direction="desc")
             views = [self._view(pull) for pull in pulls]
         found = [view for view in views if state in (None, view.state)]
@@ -183,7 +183,7 @@ class GitHubHost:
         size = len(with_note(claim.note, body))
         if size > MAX_BODY:
             raise InputError(Problem("G201", field="body", got=f"{size} characters", expected=f"at most {MAX_BODY}"))
-        with _outside(f"cannot open the proposal {key}"):
+        with outside(f"cannot open the proposal {key}"):
             known = self._claim(key)
             if known is None:
                 self._judge_branches(claim)
@@ -199,7 +199,7 @@ class GitHubHost:
         trailers: Sequence[tuple[str, str]] = (),
     ) -> Merged | NotReady:
         """See GitHost."""
-        with _outside(f"cannot merge pull request {number}"):
+        with outside(f"cannot merge pull request {number}"):
             pull = self._pull(number)
             if pull is None:
                 return NotReady(Obstacle.MISSING, f"pull request {number}")
@@ -207,7 +207,7 @@ class GitHubHost:
 
     def close(self, number: int, reason: str) -> Proposal | None:
         """See GitHost. The reason is a comment of the bot's, written before the pull request is closed."""
-        with _outside(f"cannot close pull request {number}"):
+        with outside(f"cannot close pull request {number}"):
             pull = self._pull(number)
             if pull is None:
                 return None
@@ -227,7 +227,7 @@ class GitHubHost:
         is the same too where GitHub writes date and message as git does.) A repeat sends nothing that is there. Raises
         OutsideError for another tree.
         """
-        with _outside(f"cannot send commit {sha[:12]}"):
+        with outside(f"cannot send commit {sha[:12]}"):
             if self._git_commit(sha) is not None:
                 return sha
             info = repository.commit(sha)
@@ -527,7 +527,7 @@ class GitHubHost:
         return found
 
 
-class _outside:  # noqa: N801 - reads as a statement
+class outside:  # noqa: N801 - reads as a statement
     """Turns what PyGithub and the network raise into OutsideError, without the address's secrets or the answer's body."""
 
     def __init__(self, what: str) -> None:

@@ -48,7 +48,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     head += [f"- {line}" for line in _fleet(comparison)]
     text = "\n".join(head).rstrip() + "\n"
     for place, group in enumerate(comparison.groups):
-        block = _block(group)
+        block = group_block(group)
         if len(text) + len(block) > MAX_MARKDOWN - 200:
             left = len(comparison.groups) - place
             return f"{text}\n{left} more of the groups that change are left out here; `--output json` has them all.\n"
@@ -56,9 +56,10 @@ def comparison_markdown(comparison: Comparison) -> str:
     return text
 
 
-def _block(group: GroupChange) -> str:
-    lines = ["", f"#### {_code(group.group)}: {_counts(group)}", ""]
-    lines += [f"- {_code(line)}" for line in _told(group)]
+def group_block(group: GroupChange) -> str:
+    """One group for a Markdown page: what changes in a sentence each, the objects folded away."""
+    lines = ["", f"#### {code_span(group.group)}: {_counts(group)}", ""]
+    lines += [f"- {code_span(line)}" for line in _told(group)]
     body = []
     for each in group.objects:
         body.append(f"{_SIGNS[each.change]} {_named(each)}")
@@ -79,11 +80,14 @@ def _counts(group: GroupChange) -> str:
 def _told(group: GroupChange) -> list[str]:
     lines = []
     for model in group.models:
-        lines.append(f"{printable(model.model)} ({model.deployment}): {_state(model.before)} -> {_state(model.after)}")
+        lines.append(
+            f"{printable(model.model)} ({model.deployment}): {state_text(model.before)} -> {state_text(model.after)}"
+        )
     return lines + [_cost(cost) for cost in group.costs]
 
 
-def _state(state: ModelState | None) -> str:
+def state_text(state: ModelState | None) -> str:
+    """Who gets which version: ``1.2.0 lite to 10 % in wave 1, 1.1.0 to the others``."""
     if state is None:
         return "none"
     wave = f" in wave {state.wave}" if state.wave else ""
@@ -96,6 +100,16 @@ def _cost(cost: CostChange) -> str:
     return (
         f"cost a month {_amount(cost.before, cost.currency)} -> {_amount(cost.after, cost.currency)}, "
         f"{sign}{_money(abs(cost.difference))}"
+    )
+
+
+def cost_cells(cost: CostChange) -> tuple[str, str, str]:
+    """Before, after, and the difference with its sign."""
+    sign = "-" if cost.difference < 0 else "+" if cost.difference else ""
+    return (
+        _amount(cost.before, cost.currency),
+        _amount(cost.after, cost.currency),
+        f"{sign}{_money(abs(cost.difference))}",
     )
 
 
@@ -161,7 +175,7 @@ def _longest_run(text: str) -> int:
     return longest
 
 
-def _code(text: str) -> str:
+def code_span(text: str) -> str:
     """An inline code span (CommonMark 6.1) that holds ``text`` and nothing of it as markup."""
     fence = "`" * (1 + _longest_run(text))
     pad = " " if text.startswith("`") or text.endswith("`") else ""

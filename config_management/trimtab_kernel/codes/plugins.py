@@ -1,4 +1,4 @@
-"""Codes of the plugins: A1 Argo CD's plugin protocol, A2 the fleet service, A3 artifacts, A4 the Flux controller, A6 comparing trees."""
+"""Codes of the plugins: A1 Argo CD's plugin protocol, A2 the fleet service, A3 artifacts, A4 the Flux controller, A6 comparing trees, A7 GitHub."""
 
 from __future__ import annotations
 
@@ -279,5 +279,18 @@ CODES: tuple[Code, ...] = (
         "folder for the artifact is not empty",
         "Files of an earlier pull that the artifact no longer has would stay and be applied.",
         "Name a new folder, or remove the old one first.",
+    ),
+    # ---- A7: GitHub
+    Code(
+        "A701",
+        "key of the comment refused",
+        "The key stands in the hidden first line that tells our comment from all others, so it must be read in one way only.",
+        "Choose a key of lower-case letters, digits, '.', '_', '/' and single '-'.",
+    ),
+    Code(
+        "A702",
+        "no token for GitHub",
+        "Comments and checks are written as somebody; the token is taken from a file or the environment, never from a command line.",
+        "Put the token into GITHUB_TOKEN, or name a file that holds it with --token-file.",
     ),
 )

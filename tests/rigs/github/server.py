@@ -294,6 +294,7 @@ class GitHubRig:
         return {
             "id": comment.id,
             "url": self.url("issues/comments", comment.id),
+            "html_url": f"http://{self.address}/{self.repository}/pull/{comment.number}#issuecomment-{comment.id}",
             "issue_url": self.url("issues", comment.number),
             "body": comment.body,
             "user": self.user_json(comment.user),

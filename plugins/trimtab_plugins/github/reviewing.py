@@ -1,0 +1,66 @@
+"""From two revisions of a repository to the review of what lies between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trimtab_config.comparison import compare
+from trimtab_config.compilation import FleetCompiler
+from trimtab_config.plan.planner import Planner
+from trimtab_config.review import review
+from trimtab_config.text.plans import plan_lines
+from trimtab_kernel.problems import InputError, Problem, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trimtab_config.compilation import CompiledFleet, RenderedGroup
+    from trimtab_config.git.repository import GitRepository
+    from trimtab_config.review import Review
+
+
+def review_of(repository: GitRepository, folder: str, base: str, head: str) -> Review:
+    """What ``head`` changes of the fleet in ``folder`` since its merge base with ``base``, which is what a merge brings.
+
+    Problems of the head are findings of the review. A base that cannot be rendered, or that has no fleet yet, is said;
+    the comparison is then with nothing. Raises InputError (A601) for a revision that is not there.
+    """
+    commits = {}
+    for name in (base, head):
+        commit = repository.revision(name)
+        if commit is None:
+            hint = "a branch, a tag or a commit; 'git fetch' brings what is missing, a shallow clone has too little"
+            raise InputError(Problem("A601", got=quoted(name), expected="a revision of the repository", hint=hint))
+        commits[name] = commit
+    start = repository.merge_base(commits[base], commits[head]) or commits[base]
+    compiler = FleetCompiler()
+    before: Mapping[str, RenderedGroup] = {}
+    base_broken = False
+    try:
+        _, before = _rendered(compiler, repository.files(start, folder), folder)
+    except InputError:
+        base_broken = True
+    shown = (f"{base}@{start[:12]}", f"{head}@{commits[head][:12]}")
+    try:
+        fleet, after = _rendered(compiler, repository.files(commits[head], folder), folder)
+    except InputError as error:
+        return review(*shown, error.problems, base_broken=base_broken)
+    comparison = None if base_broken else compare(before, after)
+    groups = fleet.catalog.groups
+    devices = {name: group.spec.device_count for name, group in groups.items()}
+    why = {}
+    if comparison is not None:
+        planner = Planner(fleet.catalog)
+        why = {
+            change.group: plan_lines(planner.plan(change.group)[0])
+            for change in comparison.groups
+            if change.group in groups and change.models
+        }
+    return review(*shown, (), (), comparison, devices, why, base_broken=base_broken)
+
+
+def _rendered(
+    compiler: FleetCompiler, files: Mapping[str, bytes], folder: str
+) -> tuple[CompiledFleet, Mapping[str, RenderedGroup]]:
+    fleet = compiler.open(files, folder)
+    return fleet, fleet.render_all()
