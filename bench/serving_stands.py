@@ -58,6 +58,10 @@ def _trimtab(folder: Path, port: int) -> list[str]:
     return [program, "serve", "--model-repository", str(folder / "models"), "--http-port", str(port)]
 
 
+def _trimtab_uvicorn(folder: Path, port: int) -> list[str]:
+    return [sys.executable, str(_PEERS / "trimtab_uvicorn.py"), str(folder / "models"), str(port)]
+
+
 def _mlserver(folder: Path, _: int) -> list[str]:
     return [_peer("serving", "mlserver"), "start", str(folder / "mlserver")]
 
@@ -73,6 +77,7 @@ def _bentoml(_: Path, port: int) -> list[str]:
 
 STANDS = (
     Stand("trimtab", "Trimtab, all metrics on", True, "", _trimtab),
+    Stand("uvicorn", "Trimtab's application on uvicorn", True, "", _trimtab_uvicorn),
     Stand("mlserver", "MLServer, in process", False, "serving", _mlserver, (("MLSERVER_PARALLEL_WORKERS", "0"),)),
     Stand("mlserver-default", "MLServer, default (1 worker)", False, "serving", _mlserver),
     Stand("kserve", "KServe Python server", True, "kserve", _program("kserve", "kserve_server.py")),

@@ -115,7 +115,7 @@ class Execution:
             self._signal(served.name, vocabulary.SIGNAL_OUT_OF_RANGE, guard.check(prepared.feeds))
         budget = place.budget
         if budget is not None:
-            constraint = budget.check(usage.now(), _bytes(prepared.feeds))
+            constraint = budget.check(usage.now(), prepared.size)
             if constraint is not None:
                 problem = RequestError(
                     Fault.LIMITED,
@@ -138,7 +138,7 @@ class Execution:
         return answer
 
     def _check_memory(self, prepared: Prepared) -> None:
-        if self._headroom is not None and self._headroom.refuses_request(_bytes(prepared.feeds)):
+        if self._headroom is not None and self._headroom.refuses_request(prepared.size):
             raise RequestError(Fault.OVERLOADED, "too little memory is left for this request", 1.0)
 
     async def _later(self, served: ServedModel, request: InferRequest, prepared: Prepared, place: _Place) -> Answer:
@@ -154,7 +154,7 @@ class Execution:
     def _settled(self, served: ServedModel, prepared: Prepared, answer: Answer, place: _Place) -> None:
         """What an answer counts for beside itself."""
         if place.budget is not None:
-            place.budget.use(answer.cpu_seconds, _bytes(prepared.feeds) + _bytes(answer.outputs))
+            place.budget.use(answer.cpu_seconds, prepared.size + _bytes(answer.outputs))
         guard = served.guard
         if guard is not None and guard.output is not None:
             self._signal(served.name, vocabulary.SIGNAL_NEAR_BOUNDARY, guard.near(answer.outputs[guard.output]))

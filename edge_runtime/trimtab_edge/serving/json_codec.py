@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +19,18 @@ import msgspec
 import numpy as np
 
 from trimtab_edge.serving import bfloat16, binary_codec
-from trimtab_edge.serving.tensors import MAX_ID, Array, InferRequest, InferResponse, Tensor, check_head, invalid, shaped
+from trimtab_edge.serving.tensors import (
+    MAX_ID,
+    MAX_RANK,
+    NUMPY_TYPES,
+    Array,
+    InferRequest,
+    InferResponse,
+    Tensor,
+    check_head,
+    invalid,
+    shaped,
+)
 from trimtab_kernel.problems import printable, quoted
 
 if TYPE_CHECKING:
@@ -35,6 +45,11 @@ MAX_TIMEOUT = 86_400_000_000
 LENGTH_HEADER = "inference-header-content-length"
 _NESTING = "nested too deep"
 _NESTED = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*\[")
+_OPENING = ord("[")
+_FEW = 256
+"""Numbers up to this count are compared with the bounds of their datatype in Python, which is quicker then."""
+_FLOAT_BOUND = {np.dtype(np.float16): 65520.0, np.dtype(np.float32): 2.0**128 * (1 - 2.0**-25)}
+"""From here on a number rounds to infinity (IEEE 754-2019, 4.3.1)."""
 
 
 class _Input(msgspec.Struct, gc=False):
@@ -61,12 +76,11 @@ _REQUEST = msgspec.json.Decoder(_Request)
 _ENCODER = msgspec.json.Encoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """How the outputs are to be sent: the names whose form was asked for, and the form of all others."""
 
     binary: bool = False
-    by_output: Mapping[str, bool] = field(default_factory=dict)
+    by_output: dict[str, bool] = {}
 
     def is_binary(self, output: str) -> bool:
         """Whether this output goes as binary tensor data."""
@@ -134,20 +148,20 @@ def _inputs(tensors: list[_Input], tail: memoryview | None) -> tuple[Tensor, ...
 def _binary_size(tensor: _Input, tail: memoryview | None) -> int | None:
     """How many bytes of the tail are this input's; None for one whose data is in the JSON."""
     parameters = tensor.parameters
-    place = f"input {quoted(tensor.name)}"
     if parameters:
+        place = f"input {quoted(tensor.name)}"
         _refuse_shared_memory(parameters, place)
         if "binary_data_size" in parameters:
             size = parameters["binary_data_size"]
             if type(size) is not int or size < 0:
                 raise invalid(f"{place}: binary_data_size {quoted(size)}, expected a count of bytes")
-            if bytes(tensor.data):
+            if memoryview(tensor.data):
                 raise invalid(f"{place}: both data and binary_data_size, expected one of them")
             if tail is None:
                 raise invalid(f"{place}: binary_data_size without the header {LENGTH_HEADER}")
             return size
-    if not bytes(tensor.data):
-        raise invalid(f"{place}: no data, expected data or the parameter binary_data_size")
+    if not memoryview(tensor.data):
+        raise invalid(f"input {quoted(tensor.name)}: no data, expected data or the parameter binary_data_size")
     return None
 
 
@@ -181,6 +195,33 @@ def _refuse_shared_memory(parameters: dict[str, Any], place: str) -> None:
 
 
 def _tensor(tensor: _Input) -> Tensor:
+    dtype = NUMPY_TYPES.get(tensor.datatype)
+    if dtype is not None and dtype.kind != "O" and tensor.datatype != "BF16":
+        array = _plain(tensor, dtype)
+        if array is not None:
+            return Tensor(tensor.name, tensor.datatype, array)
+    return _checked(tensor)
+
+
+def _plain(tensor: _Input, dtype: np.dtype[Any]) -> Array | None:
+    """The array of a small tensor in flat data, where everything about it is in order; None: look closer."""
+    shape, raw = tensor.shape, memoryview(tensor.data)
+    if not 1 < len(raw) <= 16 * _FEW or not shape or len(shape) > MAX_RANK or min(shape) < 1 or raw[1] == _OPENING:
+        return None
+    try:
+        values = _decoder(_ELEMENTS[dtype.kind], 1).decode(raw)
+        if len(values) != math.prod(shape) or len(values) > _FEW:
+            return None
+        bound = _FLOAT_BOUND.get(dtype)
+        if bound is not None and not (-bound < min(values) and max(values) < bound):
+            return None
+        return np.array(values, dtype).reshape(shape)
+    except (ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _checked(tensor: _Input) -> Tensor:
+    """The same for any tensor. Raises :class:`RequestError` that names the mistake."""
     place = f"input {quoted(tensor.name)}"
     dtype = check_head(tensor.datatype, tensor.shape, place)
     shape = tensor.shape
@@ -213,19 +254,19 @@ def _decoder(kind: type, depth: int) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(nested)
 
 
-def _element(dtype: np.dtype[Any]) -> type:
-    return {"b": bool, "f": float, "O": str}.get(dtype.kind, int)
+_ELEMENTS = {"b": bool, "f": float, "O": str, "i": int, "u": int}
+"""What an element is in JSON, by the kind of its array."""
 
 
 def _values(tensor: _Input, dtype: np.dtype[Any], place: str) -> tuple[list[Any], int]:
     """The data as nested lists of the right element type, and how deep they are nested (1: flat)."""
-    raw = bytes(tensor.data)
+    raw = memoryview(tensor.data)
     nested = _NESTED.match(raw) is not None
     depth = len(tensor.shape) if nested else 1
     if nested and depth < 2:
         raise invalid(f"{place}: data is nested, expected a flat list for shape {quoted(tensor.shape)}")
     try:
-        return _decoder(_element(dtype), depth).decode(raw), depth
+        return _decoder(_ELEMENTS[dtype.kind], depth).decode(raw), depth
     except RecursionError:
         raise invalid(f"{place}: data is {_NESTING}") from None
     except ValueError as error:
@@ -252,8 +293,7 @@ def _sentence(error: ValueError) -> str:
     return text[:1].lower() + text[1:]
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, gc=False):
     """The body of a response. ``json_length`` None: it is JSON throughout."""
 
     content: bytes
@@ -262,10 +302,38 @@ class Body:
 
 def encode_response(response: InferResponse, form: Form = _JSON_FORM) -> Body:
     """A V2 response: data flat in row-major order, or as binary tensor data in the order of the outputs."""
+    if not form.binary and not form.by_output:
+        outputs = [
+            _Answered(tensor.name, tensor.array.shape, tensor.datatype, _listed(tensor)) for tensor in response.outputs
+        ]
+        answer = _Answer(
+            model_name=response.model, model_version=response.version, outputs=outputs,
+            id=msgspec.UNSET if response.id is None else response.id,
+        )  # fmt: skip
+        return Body(_ENCODER.encode(answer))
+    return _mixed(response, form)
+
+
+class _Answered(msgspec.Struct, gc=False):
+    name: str
+    shape: tuple[int, ...]
+    datatype: str
+    data: list[Any]
+
+
+class _Answer(msgspec.Struct, gc=False, kw_only=True):
+    model_name: str
+    model_version: str
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    outputs: list[_Answered]
+
+
+def _mixed(response: InferResponse, form: Form) -> Body:
     fields: dict[str, Any] = {"model_name": response.model, "model_version": response.version}
     if response.id is not None:
         fields["id"] = response.id
-    outputs, tail = [], []
+    outputs: list[dict[str, Any]] = []
+    tail: list[bytes | memoryview] = []
     for tensor in response.outputs:
         output: dict[str, Any] = {
             "name": tensor.name, "shape": list(tensor.array.shape), "datatype": tensor.datatype,

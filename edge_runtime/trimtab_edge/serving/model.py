@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from trimtab_edge.serving.pacing import Pacing
 from trimtab_edge.serving.tensors import InferResponse, Tensor
 from trimtab_kernel import vocabulary
@@ -19,19 +21,37 @@ if TYPE_CHECKING:
     from trimtab_kernel.identity import Digest
 
 
+MAX_CHOICES = 64
+"""Choices of outputs that a model remembers the meaning of."""
+
+
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request that fits its model: what to feed, what to run, what to send."""
+class Choice:
+    """What a choice of outputs means: what to run, and what of it to send as (name, datatype)."""
+
+    names: tuple[str, ...]
+    sent: tuple[tuple[str, str], ...]
+    """The first of ``names`` were asked for; more may be run to be counted."""
+    outcome: int
+    """Where the outcome that is counted stands in ``names``; -1 where none is."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A request that fits its model: what to feed and how much that is, what to run, what to send."""
 
     feeds: dict[str, Array]
-    names: tuple[str, ...]
-    sent: int
-    """The first so many of ``names`` were asked for; more may be run to be counted."""
+    choice: Choice
     elements: int
+    size: int
+    """Bytes of the feeds."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The outputs to run."""
+        return self.choice.names
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A response, its CPU seconds, its decisions as (cohort, positive, total), and what it was made of.
 
     ``outputs`` holds every output that was run, also those that nobody asked for.
@@ -60,6 +80,7 @@ class ServedModel:
     oversight: Oversight
     pacing: Pacing = field(default_factory=Pacing)
     guard: Guard | None = None
+    choices: dict[tuple[str, ...] | None, Choice] = field(default_factory=dict)
 
     @property
     def signature(self) -> Signature:
@@ -84,30 +105,46 @@ class ServedModel:
 
     def prepare(self, request: InferRequest) -> Prepared:
         """Hold the request against the signature. Raises :class:`RequestError`."""
-        feeds = self.signature.feeds(request)
-        names = tuple(spec.name for spec in self.signature.chosen_outputs(request.outputs))
-        sent = len(names)
-        if self.counter is not None and self.counter.output not in names:
-            names = (*names, self.counter.output)
-        if self.oversight.score is not None and self.oversight.score not in names:
-            names = (*names, self.oversight.score)
-        if self.guard is not None and self.guard.output is not None and self.guard.output not in names:
-            names = (*names, self.guard.output)
-        return Prepared(feeds, names, sent, sum(array.size for array in feeds.values()))
+        feeds = self.session.signature.feeds(request)
+        choice = self.choices.get(request.outputs)
+        if choice is None:
+            choice = self._choice(request.outputs)
+        elements = size = 0
+        for array in feeds.values():
+            elements += array.size
+            size += array.nbytes
+        return Prepared(feeds, choice, elements, size)
+
+    def _choice(self, outputs: tuple[str, ...] | None) -> Choice:
+        chosen = self.signature.chosen_outputs(outputs)
+        names = tuple(spec.name for spec in chosen)
+        watched = (
+            self.counter.output if self.counter is not None else None,
+            self.oversight.score,
+            self.guard.output if self.guard is not None else None,
+        )
+        for output in watched:
+            if output is not None and output not in names:
+                names = (*names, output)
+        outcome = -1 if self.counter is None else names.index(self.counter.output)
+        choice = Choice(names, tuple((spec.name, spec.datatype) for spec in chosen), outcome)
+        if len(self.choices) < MAX_CHOICES:
+            self.choices[outputs] = choice
+        return choice
 
     def run(self, request: InferRequest, prepared: Prepared, cancellation: Cancellation | None = None) -> Answer:
         """Run and count. Any thread may call it. Raises :class:`RequestError`."""
-        arrays, cpu = self.session.run(prepared.names, prepared.feeds, cancellation)
+        arrays, cpu = self.session.run(prepared.choice.names, prepared.feeds, cancellation)
         return self.answer(request, prepared, arrays, cpu)
 
     def answer(self, request: InferRequest, prepared: Prepared, arrays: list[Array], cpu: float) -> Answer:
         """Count what was run, and make the answer. Any thread may call it."""
+        choice = prepared.choice
         decisions: list[tuple[str, int, int]] = []
         if self.counter is not None:
-            decisions = self.counter.count(prepared.feeds, arrays[prepared.names.index(self.counter.output)])
+            decisions = self.counter.count(prepared.feeds, arrays[choice.outcome])
         outputs = tuple(
-            Tensor(name, self.signature.output(name).datatype, array)  # type: ignore[union-attr] # names come from it
-            for name, array in zip(prepared.names[: prepared.sent], arrays, strict=False)
+            [Tensor(name, datatype, array) for (name, datatype), array in zip(choice.sent, arrays, strict=False)]
         )
         response = InferResponse(self.name, self.version, request.id, outputs)
-        return Answer(response, cpu, decisions, self, prepared.feeds, dict(zip(prepared.names, arrays, strict=True)))
+        return Answer(response, cpu, decisions, self, prepared.feeds, dict(zip(choice.names, arrays, strict=True)))

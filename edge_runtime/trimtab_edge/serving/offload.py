@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trimtab_edge.serving import json_codec
 from trimtab_edge.serving.failure import RequestError
 
 if TYPE_CHECKING:
-    import urllib3
+    import msgspec
+import urllib3
 
     from trimtab_edge.serving.tensors import InferRequest, InferResponse, Signature
 
@@ -72,7 +72,7 @@ class OffloadClient:
             raise OffloadError(f"the answer is not what it should be: {error.message}") from None
         finally:
             self._busy -= 1
-        return replace(answer, model=model, id=request.id)
+        return msgspec.structs.replace(answer, model=model, id=request.id)
 
     def _post(self, http: urllib3.PoolManager, url: str, body: bytes, seconds: float) -> bytes:
         import urllib3

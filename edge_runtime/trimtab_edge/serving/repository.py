@@ -28,9 +28,10 @@ from trimtab_edge.serving.engine import EngineOptions, load_engine
 from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.guards import Guard
 from trimtab_edge.serving.model import ServedModel
+from trimtab_edge.serving.notices import Notices
 from trimtab_edge.serving.oversight import Oversight
 from trimtab_edge.serving.pacing import Pacing
-from trimtab_edge.serving.storage import Sighting, look, models, read_description_beside, read_files, versions
+from trimtab_edge.serving.storage import Sighting, look, models, places, read_description_beside, read_files, versions
 from trimtab_kernel.identity import IdentityError, Version
 from trimtab_kernel.problems import InputError, Problem, printable, quoted
 
@@ -44,7 +45,11 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _log = logging.getLogger("trimtab.serve")
 POLL = 0.1
-"""Seconds between two looks at the disk."""
+"""Seconds between two looks at the disk where nothing tells of changes."""
+REST = 1.0
+"""The same where the kernel does: what a file system does not tell of is seen by then."""
+_SETTLE = 0.01
+"""Seconds from a change to the look, since changes come in company."""
 RETRY = 5.0
 """Seconds until a version that could not be read (not: was refused) is tried again."""
 
@@ -114,16 +119,27 @@ class ModelRepository:
         """Called on the event loop for each version that is about to answer."""
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._unreadable = ""
+        self._places: list[Path] = [directory]
         # Looking, loading and unloading are done by one at a time.
         self._turn = asyncio.Lock()
         self.slots: dict[str, Slot] = {}
 
     async def watch(self) -> None:
         """Keep in step until cancelled."""
-        while True:
-            await self.refresh()
-            self._counts.expire(time.monotonic())
-            await asyncio.sleep(self._poll)
+        notices = Notices()
+        try:
+            while True:
+                await self.refresh()
+                while notices.watch(self._places):
+                    await self.refresh()
+                self._counts.expire(time.monotonic())
+                if notices.complete:
+                    await notices.wait(REST)
+                    await asyncio.sleep(_SETTLE)
+                else:
+                    await asyncio.sleep(self._poll)
+        finally:
+            notices.close()
 
     def close(self) -> None:
         """End the loader thread; what it is loading is thrown away."""
@@ -218,10 +234,11 @@ class ModelRepository:
 
     def _look(self) -> list[tuple[str, Sighting]]:
         """In the loader thread."""
-        found = []
+        found, at = [], [self._directory]
         try:
             for model in models(self._directory):
                 sighting = look(self._directory, model)
+                at += places(self._directory, model, sighting)
                 if sighting is not None:
                     found.append((model, sighting))
             self._unreadable = ""
@@ -229,6 +246,7 @@ class ModelRepository:
             if self._unreadable != str(error):
                 self._unreadable = str(error)
                 _log.error("model repository cannot be read: %s; serving what is loaded", printable(str(error)))
+        self._places = at
         return found
 
     async def _bring(self, model: str, sighting: Sighting) -> None:

@@ -99,6 +99,28 @@ def look(directory: Path, model: str) -> Sighting | None:
     return _sighting(directory, model, active.version, active.digest, folder, active_stamp)
 
 
+def places(directory: Path, model: str, sighting: Sighting | None) -> list[Path]:
+    """The directories in which a change may change what :func:`look` sees of ``model``."""
+    home = directory / model
+    found = [home]
+    try:
+        with os.scandir(home) as entries:
+            found += [home / entry.name for entry in entries if _is_version(entry.name) and entry.is_dir()]
+    except OSError:
+        return found
+    if sighting is not None and sighting.directory:
+        found.append(directory / sighting.directory)
+    return found
+
+
+def _is_version(name: str) -> bool:
+    try:
+        Version.parse(name)
+    except IdentityError:
+        return False
+    return True
+
+
 def versions(directory: Path, model: str) -> list[Version]:
     """The versions of ``model`` that have an ONNX file, oldest first. Raises OSError."""
     found: list[Version] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 import numpy as np
 
 from trimtab_edge.serving.failure import Fault, RequestError
@@ -52,8 +53,8 @@ class TensorSpec:
         return tuple(size if isinstance(size, int) else -1 for size in self.shape)
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+# One of each is made for every request: a Struct takes a fifth of the time that a frozen dataclass does.
+class Tensor(msgspec.Struct, frozen=True, gc=False):
     """A tensor of a request or a response; ``datatype`` is a key of :data:`NUMPY_TYPES`, and ``array`` has that type."""
 
     name: str
@@ -61,8 +62,7 @@ class Tensor:
     array: Array
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(msgspec.Struct, frozen=True, gc=False):
     """A decoded request. ``outputs`` None means: all of them."""
 
     inputs: tuple[Tensor, ...]
@@ -72,8 +72,7 @@ class InferRequest:
     """Seconds within which an answer is of use; None where the request does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class InferResponse:
+class InferResponse(msgspec.Struct, frozen=True, gc=False):
     """A result, ready for any encoding."""
 
     model: str
@@ -161,8 +160,10 @@ class Signature:
         fits = len(shape) == len(spec.shape)
         if fits:
             for got, expected in zip(shape, spec.shape, strict=True):
+                if got == expected:
+                    continue
                 if isinstance(expected, int):
-                    fits = fits and got == expected
+                    fits = False
                 elif expected is not None:
                     size, where = sizes.setdefault(expected, (got, tensor.name))
                     if size != got:
