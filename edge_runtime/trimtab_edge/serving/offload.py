@@ -12,12 +12,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from trimtab_edge.serving import json_codec
 from trimtab_edge.serving.failure import RequestError
 
 if TYPE_CHECKING:
-    import msgspec
-import urllib3
+    import urllib3
 
     from trimtab_edge.serving.tensors import InferRequest, InferResponse, Signature
 
