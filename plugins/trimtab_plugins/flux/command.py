@@ -132,6 +132,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             "reach it, such as trimtab-flux.flux-system.svc.cluster.local."
         )
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # Malformed requests are the clients' business; uvicorn would log a line for each.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     duration: int = arguments.lease_seconds
     settings = Settings(
         storage=arguments.storage,
