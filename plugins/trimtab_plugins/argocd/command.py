@@ -95,12 +95,13 @@ def run_generate(arguments: argparse.Namespace) -> ExitCode:
     del arguments
     from trimtab_plugins.argocd.diagnosis import diagnosis
     from trimtab_plugins.argocd.generation import generate
+    from trimtab_plugins.argocd.parameters import shown_folder
 
     try:
         stream = generate(Path(), os.environ)
     except InputError as error:
         # The stock server copies stderr into the Application.
-        print(diagnosis(error.problems), file=sys.stderr)  # noqa: T201 - stderr is for people
+        print(diagnosis(error.problems, shown_folder(os.environ, "")), file=sys.stderr)  # noqa: T201 - stderr is for people
         return error.exit_code
     sys.stdout.buffer.write(stream)
     return ExitCode.DONE

@@ -121,6 +121,11 @@ def request(
     yield from chunks(archive, chunk)
 
 
+def _written(message: pb.AppStreamRequest | bytes) -> bytes:
+    """Bytes go as they are: what is no message must be possible."""
+    return message if isinstance(message, bytes) else message.SerializeToString()
+
+
 class Caller:
     """One connection to a socket."""
 
@@ -136,13 +141,13 @@ class Caller:
         self._announce = self._stream("GetParametersAnnouncement", pb.ParametersAnnouncementResponse)
 
     def _stream(self, name: str, answer: Any) -> Any:  # noqa: ANN401 - one of three messages
-        return self.channel.stream_unary(f"{SERVICE}{name}", pb.AppStreamRequest.SerializeToString, answer.FromString)
+        return self.channel.stream_unary(f"{SERVICE}{name}", _written, answer.FromString)
 
     def check(self, timeout: float = 30) -> pb.CheckPluginConfigurationResponse:
         answer: pb.CheckPluginConfigurationResponse = self._empty(Empty(), timeout=timeout, wait_for_ready=True)
         return answer
 
-    def generate(self, messages: Iterable[pb.AppStreamRequest], timeout: float = 60) -> list[str]:
+    def generate(self, messages: Iterable[pb.AppStreamRequest | bytes], timeout: float = 60) -> list[str]:
         return list(self.generate_call(iter(messages), timeout=timeout, wait_for_ready=True).manifests)
 
     def match(self, messages: Iterable[pb.AppStreamRequest]) -> pb.RepositoryResponse:
@@ -152,7 +157,9 @@ class Caller:
     def announce(self, messages: Iterable[pb.AppStreamRequest]) -> list[pb.ParameterAnnouncement]:
         return list(self._announce(iter(messages), timeout=60, wait_for_ready=True).parameterAnnouncements)
 
-    def refusal(self, messages: Iterable[pb.AppStreamRequest], timeout: float = 60) -> tuple[grpc.StatusCode, str]:
+    def refusal(
+        self, messages: Iterable[pb.AppStreamRequest | bytes], timeout: float = 60
+    ) -> tuple[grpc.StatusCode, str]:
         """Status and text of a call that must fail."""
         try:
             manifests = self.generate(messages, timeout)
