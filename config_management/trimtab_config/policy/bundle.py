@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trimtab_kernel.canonical import Json, canonical_json
 from trimtab_kernel.problems import InputError, Problem, quoted
@@ -49,9 +49,9 @@ class PolicyBundle:
 
     module: bytes
     data: bytes
-    rules: Mapping[str, RuleText]
-    sources: Mapping[str, str]
-    builder: str
+    rules: Mapping[str, RuleText] = field(compare=False)
+    sources: Mapping[str, str] = field(compare=False)
+    builder: str = field(compare=False)
 
     @property
     def digest(self) -> str:

@@ -45,10 +45,13 @@ if TYPE_CHECKING:
     from trimtab_config.spec.kinds import (
         AIAlignmentPolicySpec,
         Amount,
+        DeviceGroupSpec,
         Document,
         Evaluation,
         FinOpsPolicySpec,
+        ModelSpec,
         ModelVersion,
+        PolicyException,
     )
     from trimtab_kernel.money import Figure
     from trimtab_kernel.quantity import Quantity
@@ -57,7 +60,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _EPOCH = datetime.date(1970, 1, 1)
-_MICRO, _PICO = 6, 12
+_PLACES = {"micro": 6, "pico": 12}
+_MOST_FIGURES = 10_000
+_NO_COST = '{"monthly":{"value_micro":0,"low_micro":0,"high_micro":0,"currency":"","text":"nothing"}}'
 _LEVELS = {Level.DENY: "deny", Level.WARN: "warn", Level.DRY_RUN: "dry-run"}
 
 
@@ -71,11 +76,11 @@ class PolicyInputs:
     def __init__(self, catalog: Catalog, evidence_of: EvidenceOf, as_of: datetime.date | None = None) -> None:
         self._catalog = catalog
         self._evidence_of = evidence_of
-        self._as_of = as_of
-        self._policies: dict[int, tuple[Document, dict[str, Any]]] = {}
+        self._end = "}" if as_of is None else f',"as_of_day":{_day(as_of)}}}'
+        self._texts: dict[tuple[int, str], tuple[object, str]] = {}
         self._tables: dict[int, tuple[Document, dict[str, ModelVersion]]] = {}
-        self._static: dict[int, tuple[Document, dict[str, Any]]] = {}
-        self._groups: dict[int, tuple[Document, dict[str, Any]]] = {}
+        self._used: dict[str, set[str]] | None = None
+        self._figures: dict[tuple[Decimal, Decimal, Decimal, str, str], str] = {}
 
     def of_group(self, plan: GroupPlan, costs: CostReport) -> list[bytes]:
         """One document for each placement of the plan, in its order."""
@@ -97,15 +102,11 @@ class PolicyInputs:
         for name, policy in self._catalog.finops_policies.items():
             if policy.spec.budget is None or name not in rows:
                 continue
-            asked = {
-                "version": VERSION,
-                "subject": _subject(policy, ""),
-                "finops": self._finops(policy, None, ""),
-                "alignment": None,
-                "tags": {},
-                "cost": _month(rows[name], policy.spec.budget.monthly.currency),
-            }
-            found.append((policy, self._text(asked)))
+            text = (
+                f'{{"version":{VERSION},"subject":{_json(_subject(policy, ""))},"finops":{self._budget_policy(policy)}'
+                f',"alignment":null,"tags":{{}},"cost":{self._month(rows[name], policy)}{self._end}'
+            )
+            found.append((policy, text.encode()))
         return found
 
     def _placement(
@@ -116,81 +117,91 @@ class PolicyInputs:
         costs = rows.get((document.kind, own.namespace, own.name), [])
         finops = self._catalog.finops_policies.get(document.spec.finops_policy_ref or "")
         alignment = self._catalog.alignment_policies.get(document.spec.ai_alignment_policy_ref or "")
-        budget = None if finops is None or finops.spec.budget is None else finops.spec.budget.monthly.currency
-        asked = {
-            "version": VERSION,
-            "subject": _subject(document, group.metadata.name),
-            "group": self._group(group),
-            "model": self._model(placement, costs, None if alignment is None else alignment.spec),
-            **self._of_document(document),
-            "cost": _month(costs, budget),
-            "finops": None if finops is None else self._finops(finops, document, group.metadata.name),
-            "alignment": None if alignment is None else self._alignment(alignment, document, group.metadata.name),
-        }
-        return self._text(asked)
+        # What many documents share is text already: most of a document is put together, not written anew.
+        text = (
+            f'{{"version":{VERSION},"subject":{_json(_subject(document, group.metadata.name))}'
+            f',"group":{self._text(group, _group)},"model":{self._model(placement, costs, alignment)}'
+            f"{self._text(document, _of_document)}"
+            f',"cost":{self._month(costs, finops)}'
+            f',"finops":{self._policy(finops, _finops, document, group)}'
+            f',"alignment":{self._policy(alignment, _alignment, document, group)}{self._end}'
+        )
+        return text.encode()
 
-    def _text(self, asked: dict[str, Any]) -> bytes:
-        if self._as_of is not None:
-            asked["as_of_day"] = _day(self._as_of)
-        return json.dumps(asked, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-
-    def _group(self, group: Document) -> dict[str, Any]:
-        known = self._groups.get(id(group))
+    def _text(self, document: Document, make: Callable[[Document], str]) -> str:
+        """``make`` of a document, once."""
+        known = self._texts.get((id(document), make.__name__))
         if known is None:
-            spec = group.spec
-            found = {
-                "labels": dict(group.metadata.labels),
-                "jurisdiction": spec.jurisdiction,
-                "devices": spec.device_count,
-                "os": spec.hardware.os,
-                "power": spec.power.source.value,
-                "connectivity": spec.connectivity.value,
-                "owner": spec.owner.team,
-            }
-            known = self._groups[id(group)] = (group, found)
+            known = self._texts[id(document), make.__name__] = (document, make(document))
         return known[1]
 
-    def _model(self, placement: Placement, rows: Sequence[Row], policy: AIAlignmentPolicySpec | None) -> dict[str, Any]:
-        document = placement.document
-        model = self._catalog.models.get(placement.model) if isinstance(document.spec, EdgeAIDeploymentSpec) else None
-        chosen = [("target", placement.target)]
+    def _policy(
+        self, policy: Document | None, make: Callable[[Document], str], document: Document, group: Document
+    ) -> str:
+        if policy is None:
+            return "null"
+        own = [item for item in policy.spec.exceptions if _excuses(item, document, group)]
+        return _with_exceptions(self._text(policy, make), own)
+
+    def _budget_policy(self, policy: Document) -> str:
+        own = [item for item in policy.spec.exceptions if not item.deployments and not item.groups]
+        return _with_exceptions(self._text(policy, _finops), own)
+
+    def _model(self, placement: Placement, rows: Sequence[Row], policy: Document | None) -> str:
+        is_edge = isinstance(placement.document.spec, EdgeAIDeploymentSpec)
+        model = self._catalog.models.get(placement.model) if is_edge else None
+        versions = self._version("target", placement.target, model, rows, policy)
         if placement.stable is not None:
-            chosen.append(("stable", placement.stable))
-        versions = [self._version(role, choice, model, rows, policy) for role, choice in chosen]
-        found: dict[str, Any] = {"name": placement.model, "capabilities": [], "modalities": [], "versions": versions}
-        if model is not None:
-            found["capabilities"] = list(model.spec.capabilities)
-            found["modalities"] = list(model.spec.modalities)
-        return found
+            versions = f"{versions},{self._version('stable', placement.stable, model, rows, policy)}"
+        said = '"capabilities":[],"modalities":[]' if model is None else self._text(model, self._of_model)
+        return f'{{"name":{_json(placement.model)},{said},"versions":[{versions}]}}'
+
+    def _of_model(self, model: Document) -> str:
+        spec: ModelSpec = model.spec
+        if self._used is None:
+            self._used = _used_versions(self._catalog)
+        used = self._used.get(model.metadata.name, set())
+        found: dict[str, Any] = {"capabilities": list(spec.capabilities), "modalities": list(spec.modalities)}
+        days = [version.released for version in spec.versions if version.released is not None]
+        if days:
+            found["newest"] = max(days).isoformat()
+            found["newest_day"] = _day(max(days))
+        found["unused"] = [
+            {"version": version.version, **_release(version)}
+            for version in spec.versions
+            if version.version not in used
+        ]
+        return _json(found)[1:-1]
 
     def _version(
-        self,
-        role: str,
-        choice: Choice,
-        model: Document | None,
-        rows: Sequence[Row],
-        policy: AIAlignmentPolicySpec | None,
+        self, role: str, choice: Choice, model: Document | None, rows: Sequence[Row], policy: Document | None
+    ) -> str:
+        key = (id(choice), "" if policy is None else policy.metadata.name)
+        known = self._texts.get(key)
+        if known is None:
+            found = self._of_choice(choice, model, None if policy is None else policy.spec)
+            known = self._texts[key] = (choice, _json(found)[1:])
+        return f'{{"role":"{role}","per_1k":{self._per_1k(rows, choice.version)},{known[1]}'
+
+    def _of_choice(
+        self, choice: Choice, model: Document | None, policy: AIAlignmentPolicySpec | None
     ) -> dict[str, Any]:
         artifact = choice.artifact
         released = None if model is None else self._table(model).get(choice.version)
         found: dict[str, Any] = {
             "version": choice.version,
-            "role": role,
             "tier": artifact.tier,
             "format": artifact.format,
             "quantization": artifact.quantization,
             "size": artifact.size,
             "signed": False,
-            "per_1k": _per_1k(row for row in rows if row.version == choice.version),
             "fairness": None,
         }
         if released is not None:
             found["signed"] = any(
                 variant.digest == artifact.digest and variant.signature is not None for variant in released.variants
             )
-            if released.released is not None:
-                found["released"] = released.released.isoformat()
-                found["released_day"] = _day(released.released)
+            found.update(_release(released))
             if released.lineage.pipeline is not None:
                 found["pipeline"] = released.lineage.pipeline
         evidence = None if policy is None else self._evidence_of(policy, choice.evaluation)
@@ -205,25 +216,41 @@ class PolicyInputs:
             known = self._tables[id(model)] = (model, table)
         return known[1]
 
-    def _of_document(self, document: Document) -> dict[str, Any]:
-        known = self._static.get(id(document))
+    def _per_1k(self, rows: Sequence[Row], version: str) -> str:
+        """The dearest of the rows of one version; null where there is none, or one has no figure."""
+        found: tuple[Figure, str] | None = None
+        for row in rows:
+            if row.version != version:
+                continue
+            if row.per_1k is None:
+                return "null"
+            if found is None or row.per_1k.high > found[0].high:
+                found = (row.per_1k, row.currency)
+        return "null" if found is None else self._figure(*found, "pico")
+
+    def _month(self, rows: Sequence[Row], policy: Document | None) -> str:
+        """What a month costs, in one currency: nothing is said where it is another one than the budget's, which denies."""
+        if not rows:
+            return _NO_COST
+        unit = rows[0].currency
+        budget = None if policy is None else policy.spec.budget
+        if any(row.currency != unit for row in rows) or (budget is not None and budget.monthly.currency != unit):
+            return "{}"
+        total = rows[0].total if len(rows) == 1 else total_of((row.total for row in rows), complete=True)
+        return f'{{"monthly":{self._figure(total, unit, "micro")}}}'
+
+    def _figure(self, figure: Figure, currency: str, unit: str) -> str:
+        key = (figure.value, figure.low, figure.high, currency, unit)
+        known = self._figures.get(key)
         if known is None:
-            known = self._static[id(document)] = (document, _of_document(document))
-        return known[1]
+            if len(self._figures) >= _MOST_FIGURES:
+                self._figures.clear()
+            known = self._figures[key] = _figure(figure, currency, unit)
+        return known
 
-    def _finops(self, policy: Document, document: Document | None, group: str) -> dict[str, Any]:
-        return self._with_exceptions(policy, _finops, document, group)
 
-    def _alignment(self, policy: Document, document: Document, group: str) -> dict[str, Any]:
-        return self._with_exceptions(policy, _alignment, document, group)
-
-    def _with_exceptions(
-        self, policy: Document, make: Callable[[Document], dict[str, Any]], document: Document | None, group: str
-    ) -> dict[str, Any]:
-        known = self._policies.get(id(policy))
-        if known is None:
-            known = self._policies[id(policy)] = (policy, make(policy))
-        return known[1]
+def _json(value: dict[str, Any] | list[dict[str, Any]] | str) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _subject(document: Document, group: str) -> dict[str, str]:
@@ -231,8 +258,71 @@ def _subject(document: Document, group: str) -> dict[str, str]:
     return {"kind": document.kind, "namespace": metadata.namespace, "name": metadata.name, "group": group}
 
 
-def _of_document(document: Document) -> dict[str, Any]:
-    """What a deployment says by itself, whatever the group."""
+def _group(group: Document) -> str:
+    spec: DeviceGroupSpec = group.spec
+    return _json(
+        {
+            "labels": dict(group.metadata.labels),
+            "jurisdiction": spec.jurisdiction,
+            "devices": spec.device_count,
+            "os": spec.hardware.os,
+            "power": spec.power.source.value,
+            "connectivity": spec.connectivity.value,
+            "owner": spec.owner.team,
+        }
+    )
+
+
+def _release(version: ModelVersion) -> dict[str, Any]:
+    day = version.released
+    return {} if day is None else {"released": day.isoformat(), "released_day": _day(day)}
+
+
+def _used_versions(catalog: Catalog) -> dict[str, set[str]]:
+    """By model, the versions that some deployment names: as its own, as the stable one, or in an experiment."""
+    found: dict[str, set[str]] = {}
+    for document in catalog.deployments.values():
+        spec: EdgeAIDeploymentSpec = document.spec
+        used = found.setdefault(spec.model_ref.name, set())
+        used.add(spec.model_ref.version)
+        if spec.rollout.stable is not None:
+            used.add(spec.rollout.stable.version)
+        if spec.experiment is not None:
+            used.update(arm.version for arm in spec.experiment.arms)
+    return found
+
+
+def _excuses(exception: PolicyException, document: Document, group: Document) -> bool:
+    deployments, groups = exception.deployments, exception.groups
+    return (not deployments or document.metadata.name in deployments) and (not groups or group.metadata.name in groups)
+
+
+def _with_exceptions(text: str, exceptions: Sequence[PolicyException]) -> str:
+    if not exceptions:
+        return text
+    found = [
+        {
+            "rule": item.rule,
+            "owner": item.owner,
+            "reason": item.reason,
+            "until": item.until.isoformat(),
+            "until_day": _day(item.until),
+        }
+        for item in exceptions
+    ]
+    return f'{text[:-1]},"exceptions":{_json(found)}}}'
+
+
+def _levels(levels: Mapping[str, Level]) -> dict[str, str]:
+    return {rule: _LEVELS[level] for rule, level in levels.items()}
+
+
+def _of_document(document: Document) -> str:
+    """What a deployment says by itself, whatever the group: the inside of an object, after a comma."""
+    return f",{_json(_said(document))[1:-1]}"
+
+
+def _said(document: Document) -> dict[str, Any]:
     spec = document.spec
     found: dict[str, Any] = {"tags": dict(tags_of(document))}
     if isinstance(spec, OnDeviceModelSpec):
@@ -254,9 +344,11 @@ def _of_document(document: Document) -> dict[str, Any]:
     return found
 
 
-def _finops(policy: Document) -> dict[str, Any]:
+def _finops(policy: Document) -> str:
     spec: FinOpsPolicySpec = policy.spec
     found: dict[str, Any] = {"name": policy.metadata.name, "level": _LEVELS[spec.level]}
+    if spec.levels:
+        found["levels"] = _levels(spec.levels)
     caps = {
         "cpu": _cap(spec.caps.cpu, 1000, "milli"),
         "memory": _cap(spec.caps.memory, 1, "bytes"),
@@ -266,13 +358,13 @@ def _finops(policy: Document) -> dict[str, Any]:
     ceiling = spec.ceilings.cost_per_1k_inferences
     if ceiling is not None:
         found["ceiling"] = {
-            "pico": _whole(ceiling.amount, _PICO, ROUND_FLOOR),
+            "pico": _whole(ceiling.amount, _PLACES["pico"], ROUND_FLOOR),
             "currency": ceiling.currency,
             "text": price_text(ceiling.amount, ceiling.currency),
         }
     if spec.budget is not None:
         found["budget"] = {
-            "micro": _whole(spec.budget.monthly.amount, _MICRO, ROUND_FLOOR),
+            "micro": _whole(spec.budget.monthly.amount, _PLACES["micro"], ROUND_FLOOR),
             "currency": spec.budget.monthly.currency,
             "text": _amount(spec.budget.monthly),
         }
@@ -282,14 +374,15 @@ def _finops(policy: Document) -> dict[str, Any]:
     if spec.update_window is not None:
         found["window"] = _window(spec.update_window)
     found["required_tags"] = list(spec.required_tags)
-    return found
+    return _json(found)
 
 
-def _alignment(policy: Document) -> dict[str, Any]:
+def _alignment(policy: Document) -> str:
     spec: AIAlignmentPolicySpec = policy.spec
     found: dict[str, Any] = {
         "name": policy.metadata.name,
         "level": _LEVELS[spec.level],
+        "levels": _levels(spec.levels),
         "prohibited_models": list(spec.prohibited_models),
         "prohibited_capabilities": list(spec.prohibited_capabilities),
         "egress": {"allowed": spec.data_egress.allowed, "jurisdictions": list(spec.data_egress.jurisdictions)},
@@ -303,7 +396,17 @@ def _alignment(policy: Document) -> dict[str, Any]:
         found["maximum_per_minute"] = spec.maximum_inferences_per_minute
     if spec.maximum_model_age is not None:
         found["maximum_age_days"] = spec.maximum_model_age.days
-    return found
+    if spec.refresh_cycle is not None:
+        found["refresh_days"] = spec.refresh_cycle.days
+    if spec.unused_version_age is not None:
+        found["unused_days"] = spec.unused_version_age.days
+    if spec.require_signature:
+        found["signature"] = True
+    if spec.approved_pipelines:
+        found["approved_pipelines"] = list(spec.approved_pipelines)
+    if spec.jurisdictions:
+        found["jurisdictions"] = list(spec.jurisdictions)
+    return _json(found)
 
 
 def _cap(cap: Quantity | None, scale: int, unit: str) -> dict[str, Any] | None:
@@ -332,42 +435,14 @@ def _whole(amount: Decimal, places: int, rounding: str) -> int:
         return int(amount.scaleb(places).to_integral_value(rounding=rounding))
 
 
-def _per_1k(rows: Iterable[Row]) -> dict[str, Any] | None:
-    """The dearest of the rows of one version; None where one of them has no figure."""
-    found: tuple[Figure, str] | None = None
-    for row in rows:
-        if row.per_1k is None:
-            return None
-        if found is None or row.per_1k.high > found[0].high:
-            found = (row.per_1k, row.currency)
-    if found is None:
-        return None
-    figure, currency = found
-    return {
-        "value_pico": _whole(figure.value, _PICO, ROUND_CEILING),
-        "low_pico": _whole(figure.low, _PICO, ROUND_CEILING),
-        "high_pico": _whole(figure.high, _PICO, ROUND_CEILING),
-        "currency": currency,
-        "text": price_text(figure.value, currency),
+def _figure(figure: Figure, currency: str, unit: str) -> str:
+    places = _PLACES[unit]
+    shown = price_text(figure.value, currency) if unit == "pico" else f"{amount_text(figure.value)} {currency}"
+    found: dict[str, Any] = {
+        f"{name}_{unit}": _whole(amount, places, ROUND_CEILING)
+        for name, amount in (("value", figure.value), ("low", figure.low), ("high", figure.high))
     }
-
-
-def _month(rows: Sequence[Row], currency: str | None) -> dict[str, Any]:
-    """What a month costs, in one currency: nothing is said where it is another one than the budget's, which denies."""
-    currencies = {row.currency for row in rows}
-    if len(currencies) != 1 or currency not in {None, *currencies}:
-        return {} if rows else {"monthly": {"value_micro": 0, "low_micro": 0, "high_micro": 0, "text": "0"}}
-    total = total_of((row.total for row in rows), complete=True)
-    (unit,) = currencies
-    return {
-        "monthly": {
-            "value_micro": _whole(total.value, _MICRO, ROUND_CEILING),
-            "low_micro": _whole(total.low, _MICRO, ROUND_CEILING),
-            "high_micro": _whole(total.high, _MICRO, ROUND_CEILING),
-            "currency": unit,
-            "text": f"{amount_text(total.value)} {unit}",
-        }
-    }
+    return _json({**found, "currency": currency, "text": shown})
 
 
 def _amount(amount: Amount) -> str:

@@ -11,7 +11,9 @@ from trimtab_config.policy.gate import PolicyGate
 from trimtab_kernel.problems import InputError, Problem
 
 if TYPE_CHECKING:
-    from trimtab_config.policy.interface import PolicyEngine
+    from collections.abc import Sequence
+
+    from trimtab_config.policy.interface import Decision, PolicyEngine
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -40,15 +42,29 @@ def write_bundle(bundle: PolicyBundle, folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def wasm_engine(bundle: PolicyBundle) -> PolicyEngine:
-    """An engine over ``bundle``; wasmtime is loaded here and not before, since most commands decide nothing."""
-    from trimtab_config.policy.wasm import WasmPolicyEngine
+class WasmEngine:
+    """A PolicyEngine over ``bundle`` that loads wasmtime with the first question: most commands ask none."""
 
-    return WasmPolicyEngine(bundle)
+    def __init__(self, bundle: PolicyBundle) -> None:
+        self._bundle = bundle
+        self._engine: PolicyEngine | None = None
+
+    @property
+    def digest(self) -> str:
+        """As PolicyEngine says."""
+        return self._bundle.digest
+
+    def decide(self, requests: Sequence[bytes]) -> Sequence[Decision]:
+        """As PolicyEngine says. Raises InputError (F505) for a bundle that cannot be run."""
+        if self._engine is None:
+            from trimtab_config.policy.wasm import WasmPolicyEngine
+
+            self._engine = WasmPolicyEngine(self._bundle)
+        return self._engine.decide(requests)
 
 
 def gate_of(*bundles: PolicyBundle) -> PolicyGate:
     """A gate of its own (one thread at a time) over what is shipped and ``bundles`` beside it."""
     every = (shipped_bundle(), *bundles)
     rules = {name: rule for bundle in reversed(every) for name, rule in bundle.rules.items()}
-    return PolicyGate(tuple(wasm_engine(bundle) for bundle in every), rules)
+    return PolicyGate(tuple(WasmEngine(bundle) for bundle in every), rules)

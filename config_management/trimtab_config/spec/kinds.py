@@ -668,8 +668,20 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyException:
+    """For these deployments and groups (all, where none is named) a rule warns until a day, and somebody answers for it."""
+
+    rule: TextField
+    owner: TextField
+    reason: TextField
+    until: DateField
+    deployments: tuple[NameField, ...] = ()
+    groups: tuple[LabelNameField, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FinOpsPolicySpec:
-    """Limits of money and resources."""
+    """Limits of money and resources. ``levels`` are of single rules by name, ``level`` of all others."""
 
     caps: Caps = part(Caps)
     ceilings: Ceilings = part(Ceilings)
@@ -678,6 +690,8 @@ class FinOpsPolicySpec:
     update_window: WindowField | None = None
     required_tags: tuple[TagField, ...] = ()
     level: Level = Level.DENY
+    levels: Mapping[KeyField, Level] = empty_mapping()
+    exceptions: tuple[PolicyException, ...] = ()
 
 
 class FairnessMetric(Enum):
@@ -714,7 +728,11 @@ class DataEgress:
 
 @dataclass(frozen=True, slots=True)
 class AIAlignmentPolicySpec:
-    """Limits of harm."""
+    """Limits of harm. ``levels`` are of single rules by name, ``level`` of all others.
+
+    ``jurisdictions`` are those of groups where models may run (any, where none is named); ``refresh_cycle`` is how long a
+    model may go without a new version, ``unused_version_age`` how long after its release a version may lie unused.
+    """
 
     prohibited_models: tuple[TextField, ...] = ()
     prohibited_capabilities: tuple[TextField, ...] = ()
@@ -723,7 +741,14 @@ class AIAlignmentPolicySpec:
     data_egress: DataEgress = part(DataEgress)
     maximum_inferences_per_minute: PositiveField | None = None
     maximum_model_age: DurationField | None = None
+    refresh_cycle: DurationField | None = None
+    unused_version_age: DurationField | None = None
+    require_signature: bool = False
+    approved_pipelines: tuple[TextField, ...] = ()
+    jurisdictions: tuple[TextField, ...] = ()
     level: Level = Level.DENY
+    levels: Mapping[KeyField, Level] = empty_mapping()
+    exceptions: tuple[PolicyException, ...] = ()
 
 
 # ---------------------------------------------------------------- PriceBook

@@ -50,4 +50,11 @@ CODES: tuple[Code, ...] = (
         "A test of the rules, or a case of a table, came out otherwise than written down.",
         "Correct the rule, or the case if the rule is right.",
     ),
+    Code(
+        "F508",
+        "rule unknown",
+        "A policy gives a level or an exception to a rule that does not exist, or belongs to the other kind of policy, so it "
+        "would hold for nothing.",
+        "Correct the name; 'trimtab policy explain' lists the rules.",
+    ),
 )

@@ -51,11 +51,12 @@ whole("alignment") if input.alignment == null
 
 whole("alignment") if {
 	policy("alignment")
-	every list in ["prohibited_models", "prohibited_capabilities"] {
+	every list in ["prohibited_models", "prohibited_capabilities", "approved_pipelines", "jurisdictions"] {
 		texts(object.get(input, ["alignment", list], []))
 	}
-	natural(object.get(input, ["alignment", "maximum_per_minute"], 0))
-	natural(object.get(input, ["alignment", "maximum_age_days"], 0))
+	every number in ["maximum_per_minute", "maximum_age_days", "refresh_days", "unused_days"] {
+		natural(object.get(input, ["alignment", number], 0))
+	}
 	is_boolean(input.alignment.egress.allowed)
 	texts(input.alignment.egress.jurisdictions)
 }
@@ -98,6 +99,7 @@ whole("model") if {
 	is_string(input.model.name)
 	input.model.name != ""
 	texts(input.model.capabilities)
+	unused_known
 	is_array(input.model.versions)
 	count(input.model.versions) > 0
 	every version in input.model.versions {
@@ -121,3 +123,12 @@ whole("cost") if is_object(input.cost)
 whole("as_of_day") if object.get(input, "as_of_day", 0) == 0
 
 whole("as_of_day") if natural(input.as_of_day)
+
+unused_known if not lib.on_cluster
+
+unused_known if {
+	is_array(input.model.unused)
+	every version in input.model.unused {
+		is_string(version.version)
+	}
+}
