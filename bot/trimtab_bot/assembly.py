@@ -27,16 +27,22 @@ from trimtab_config.githost.local import LocalGitHost
 from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from trimtab_bot.configuration import Configuration
+    from trimtab_bot.configuration import Configuration, GitHubSettings
     from trimtab_bot.ledger.interface import LedgerStore
     from trimtab_bot.metrics.interface import MetricsSource
     from trimtab_bot.moments import Clock
     from trimtab_bot.recording import Followers
     from trimtab_bot.store.interface import Store
     from trimtab_config.githost.interface import GitHost
+
+MAX_SECRET = 16_384
+
+
+def _nothing() -> None:
+    """A repository on this machine is always up to date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Ports:
     ledger: LedgerStore
     host: GitHost
     source: MetricsSource
+    refresh: Callable[[], None] = _nothing
+    """Brings the host's branches here before each look; nothing to do where the repository is on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,7 @@ def assemble(configuration: Configuration, ports: Ports, followers: Followers, c
         response=response,
         followers=followers,
         clock=now,
+        refresh=ports.refresh,
     )
     decisions = DecisionService(
         configuration=configuration,
@@ -126,21 +135,71 @@ def state_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def local_ports(configuration: Configuration, clock: Clock) -> Iterator[Ports]:
-    """The adapters that the configuration names: SQLite, a bare repository, Prometheus or built-in scraping.
+    """The adapters that the configuration names: SQLite, a bare repository or GitHub, Prometheus or built-in scraping.
 
     Raises InputError for settings that an adapter refuses and OutsideError where the state cannot be opened.
     """
+    if configuration.github is None:
+        host, refresh = local_host(configuration, clock), _nothing
+    else:
+        host, refresh = github_host(configuration, configuration.github, clock)
     store = SqlStore.open(configuration.store_path)
     ledger = SqliteLedger(configuration.ledger_path)
-    host = LocalGitHost(
-        GitRepository(configuration.repository), configuration.identity, lambda: datetime.fromtimestamp(clock(), UTC)
-    )
     try:
         with _source(configuration, clock) as source:
-            yield Ports(store, ledger, host, source)
+            yield Ports(store, ledger, host, source, refresh)
     finally:
         ledger.close()
         store.close()
+
+
+def local_host(configuration: Configuration, clock: Clock) -> GitHost:
+    """The bare repository on this machine."""
+    return LocalGitHost(
+        GitRepository(configuration.repository), configuration.identity, lambda: datetime.fromtimestamp(clock(), UTC)
+    )
+
+
+def github_host(
+    configuration: Configuration, settings: GitHubSettings, clock: Clock, pause: float = 1.0
+) -> tuple[GitHost, Callable[[], None]]:
+    """GitHub, its mirror at ``configuration.repository``, and what brings the mirror up to date. The first fetch is done.
+
+    ``pause`` is the time between two writes in seconds, which GitHub asks for. Raises InputError (B109) for a token or key that cannot be read, OutsideError where GitHub does not answer.
+    """
+    from github import Auth
+
+    from trimtab_config.git.mirror import GitMirror
+    from trimtab_config.githost.github import GitHubHost, app_auth, connect, own_account
+    from trimtab_config.githost.mirrored import MirroredHost
+
+    secret = _secret(settings.secret_file)
+    if settings.app:
+        client = connect(settings.api_url, app_auth(settings.app, secret, settings.installation), pause)
+        account = own_account(client, Auth.AppAuth(settings.app, secret))
+    else:
+        client = connect(settings.api_url, Auth.Token(secret), pause)
+        account = own_account(client)
+    auth = client.requester.auth
+    assert auth is not None
+    mirror = GitMirror(configuration.repository, settings.clone_url, lambda: auth.token)
+    mirror.update()
+    host = GitHubHost(client, settings.repository, account, lambda: datetime.fromtimestamp(clock(), UTC))
+    return MirroredHost(host, GitRepository(configuration.repository), mirror), mirror.update
+
+
+def _secret(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_SECRET + 1).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text"
+        raise InputError(Problem("B109", str(path), got=str(reason).lower(), expected="a token or a key")) from None
+    if not text or len(text) > MAX_SECRET:
+        raise InputError(
+            Problem("B109", str(path), got="nothing" if not text else "too much", expected="a token or a key")
+        )
+    return text
 
 
 @contextmanager

@@ -8,6 +8,7 @@ Relative paths are relative to the folder of the file. No secret stands in it: t
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -53,6 +54,12 @@ def _branch(text: str) -> str:
     return text
 
 
+def _repository(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}/[A-Za-z0-9._-]{1,100}", text, re.ASCII) is None:
+        raise ValueError("expected OWNER/NAME")
+    return text
+
+
 _TEXT = {"type": "string"}
 IdentityField = Annotated[
     GitIdentity,
@@ -61,6 +68,9 @@ IdentityField = Annotated[
 TokenField = Annotated[Digest, Scalar("token digest", _digest, "64 hex digits", Accepts.TEXT_OR_NUMBER, _TEXT)]
 WindowField = Annotated[Window, Scalar("window", Window.parse, 'a window such as "5m"', Accepts.TEXT, _TEXT)]
 BranchField = Annotated[str, Scalar("branch", _branch, 'a branch name such as "main"', Accepts.TEXT, _TEXT)]
+RepositoryField = Annotated[
+    str, Scalar("repository", _repository, 'a repository such as "acme/fleet"', Accepts.TEXT, _TEXT)
+]
 PortField = Annotated[int, integer(0, 65535)]
 
 
@@ -155,6 +165,29 @@ class IdentityFile:
 
 
 @dataclass(frozen=True, slots=True)
+class GitHubAppFile:
+    """A GitHub App's installation; ``key_file`` holds its private key (PEM)."""
+
+    id: PositiveField
+    installation: PositiveField
+    key_file: TextField
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubFile:
+    """The fleet's repository on GitHub, or on GitHub Enterprise Server by ``api_url`` and ``clone_url``.
+
+    Exactly one of ``token_file`` and ``app``. ``repository`` of the bot is then the folder of its local mirror.
+    """
+
+    repository: RepositoryField
+    token_file: TextField | None = None
+    app: GitHubAppFile | None = None
+    api_url: TextField = "https://api.github.com"
+    clone_url: TextField | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PersonFile:
     """One person. Without ``roles`` a person only sees."""
 
@@ -185,6 +218,7 @@ class BotFile:
     recovery: RecoveryFile = field(default_factory=RecoveryFile)
     changes: ChangesFile = field(default_factory=ChangesFile)
     remedies: RemediesFile = field(default_factory=RemediesFile)
+    github: GitHubFile | None = None
 
 
 # ---------------------------------------------------------------- what the bot works with
@@ -208,6 +242,18 @@ class ScrapeSettings:
 
 
 MetricsSettings: TypeAlias = PrometheusSettings | ScrapeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubSettings:
+    """See :class:`GitHubFile`. ``app`` and ``installation`` are 0 where ``secret_file`` holds a token."""
+
+    repository: str
+    api_url: str
+    clone_url: str
+    secret_file: Path
+    app: int = 0
+    installation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +286,7 @@ class Configuration:
     recovery_limit: float
     search_commits: int
     rollback: RollbackOptions
+    github: GitHubSettings | None = None
 
     @property
     def store_path(self) -> Path:
@@ -306,6 +353,7 @@ class _Judge:
         identity = self.identity(file.identity)
         people = self.people(file, identity)
         alarms = self.alarms(file.alarms)
+        github = None if file.github is None else self.github(file.github, folder)
         if self.problems.problems or metrics is None or people is None or identity is None or alarms is None:
             return None
         return Configuration(
@@ -327,7 +375,21 @@ class _Judge:
             recovery_limit=limit,
             search_commits=file.changes.search_commits,
             rollback=RollbackOptions(file.remedies.rollback.hold_days, file.remedies.rollback.hold_owner or ""),
+            github=github,
         )
+
+    def github(self, file: GitHubFile, folder: Path) -> GitHubSettings | None:
+        if (file.token_file is None) == (file.app is None):
+            got = "both" if file.app else "neither"
+            self.refuse("github", got, "either tokenFile or app")
+            return None
+        clone = file.clone_url or f"https://github.com/{file.repository}.git"
+        common = (file.repository, file.api_url.rstrip("/"), clone)
+        if file.app is not None:
+            app = file.app
+            return GitHubSettings(*common, _absolute(folder, app.key_file), app.id, app.installation)
+        assert file.token_file is not None
+        return GitHubSettings(*common, _absolute(folder, file.token_file))
 
     def metrics(self, file: MetricsFile, folder: Path) -> MetricsSettings | None:
         if file.prometheus is not None and file.scrape is None:

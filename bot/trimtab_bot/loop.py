@@ -14,6 +14,7 @@ from trimtab_kernel.problems import InputError, OutsideError, printable
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from trimtab_bot.changes.history import FleetAt, History
     from trimtab_bot.circumstances import Sight, World
@@ -38,8 +39,9 @@ class Loop:
         response: Response,
         followers: Followers,
         clock: Clock,
+        refresh: Callable[[], None],
     ) -> None:
-        """``clock`` is the loop's only idea of time."""
+        """``clock`` is the loop's only idea of time; ``refresh`` brings a far repository here, and may raise OutsideError."""
         self._scribe = scribe
         self._history = history
         self._world = world
@@ -48,6 +50,7 @@ class Loop:
         self._response = response
         self._followers = followers
         self._clock = clock
+        self._refresh = refresh
         self._commit: str | None = None
         self._sound: FleetAt | None = None
         self._told: tuple[str, ...] = ()
@@ -75,6 +78,7 @@ class Loop:
         fleet = look = None
         try:
             self._scribe.flush()
+            self._fetch(notes)
             fleet = self._head(notes)
             if fleet is not None:
                 look = self._look(fleet, notes)
@@ -87,6 +91,13 @@ class Loop:
         except (OutsideError, InputError) as error:
             notes.append(str(error))
         self._report(notes)
+
+    def _fetch(self, notes: list[str]) -> None:
+        """What cannot be fetched is told; the watch goes on with what is here, and no merge binds to an old head."""
+        try:
+            self._refresh()
+        except OutsideError as error:
+            notes.append(f"the repository cannot be fetched, what is here may be old: {error}")
 
     def _head(self, notes: list[str]) -> FleetAt | None:
         """The fleet at the head of the branch; where that does not compile, the last one that did, for watching."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bot.counts import CountsSource, Fleet
 from tests.repositories import ScratchRepository
-from trimtab_bot.assembly import Bot, Ports, assemble
+from trimtab_bot.assembly import Bot, Ports, assemble, local_host
 from trimtab_bot.assessment import assess, watch_targets
 from trimtab_bot.changes.history import History
 from trimtab_bot.circumstances import Sight, World
@@ -24,14 +24,14 @@ from trimtab_bot.ledger.sqlite import SqliteLedger
 from trimtab_bot.store.sql import SqlStore
 from trimtab_config.git.identity import GitIdentity
 from trimtab_config.git.repository import GitRepository
-from trimtab_config.githost.local import LocalGitHost
 from trimtab_config.sources.folder import load_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trimtab_bot.inbox.interface import DecisionResult, ProposalView
     from trimtab_bot.records import Incident, Proposal
+    from trimtab_config.githost.interface import GitHost
     from trimtab_kernel.canonical import Json
 
 FLEET = Path(__file__).parents[2] / "examples" / "fleet"
@@ -230,14 +230,14 @@ class Site:
         self._stack.callback(self.store.close)
         self.ledger = SqliteLedger(configuration.ledger_path)
         self._stack.callback(self.ledger.close)
-        self.host = LocalGitHost(
-            GitRepository(configuration.repository),
-            configuration.identity,
-            lambda: datetime.fromtimestamp(self.now, UTC),
-        )
+        self.host, refresh = self.git_host(configuration)
         source = CountsSource(self.fleet.path, lambda: self.now)
-        ports = Ports(self.store, self.ledger, self.host, source)
+        ports = Ports(self.store, self.ledger, self.host, source, refresh)
         self.bot: Bot = assemble(configuration, ports, self.events, lambda: self.now)
+
+    def git_host(self, configuration: Configuration) -> tuple[GitHost, Callable[[], None]]:
+        """The bare repository itself, which is always up to date."""
+        return local_host(configuration, lambda: self.now), lambda: None
 
     def close(self) -> None:
         self._stack.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root: Path
+    password = ""
 
     def do_GET(self) -> None:
         self._answer(b"")
@@ -31,6 +33,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
 
     def _answer(self, body: bytes) -> None:
+        if self.password:
+            wanted = base64.b64encode(f"x-access-token:{self.password}".encode()).decode()
+            if self.headers.get("Authorization") != f"Basic {wanted}":
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
         url = urlsplit(self.path)
         environment = {
             "PATH": os.environ["PATH"],
@@ -71,9 +81,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def git_over_http(root: Path) -> Iterator[str]:
-    """Serves every bare repository below ``root``, to read; gives the URL that their paths follow."""
-    handler = type("Handler", (_Handler,), {"root": root})
+def git_over_http(root: Path, password: str = "") -> Iterator[str]:
+    """Serves every bare repository below ``root``, to read; gives the URL that their paths follow.
+
+    With ``password`` only to who gives it, for the user that GitHub takes for tokens.
+    """
+    handler = type("Handler", (_Handler,), {"root": root, "password": password})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="git-http", daemon=True)
     thread.start()

@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import requests
-from github import Auth, Github, GithubException, GithubRetry, InputGitAuthor, InputGitTreeElement
+from github import Auth, Github, GithubException, GithubIntegration, GithubRetry, InputGitAuthor, InputGitTreeElement
 from github import RateLimitExceededException as RateLimitError
 
 from trimtab_config.git.identity import GitIdentity
@@ -110,6 +110,24 @@ def connect(base_url: str, auth: Auth.Auth, seconds_between_writes: float = 1.0)
         seconds_between_requests=0,
         seconds_between_writes=seconds_between_writes,
     )
+
+
+def app_auth(app: int, key: str, installation: int) -> Auth.Auth:
+    """Acts as a GitHub App's installation, with no more rights than proposals, checks and comments need.
+
+    The token lives an hour and is renewed when it is due. ``key`` is the App's private key, PEM.
+    """
+    permissions = {"contents": "write", "pull_requests": "write", "checks": "write", "statuses": "write"}
+    return Auth.AppAuth(app, key).get_installation_auth(installation, permissions)
+
+
+def own_account(client: Github, app: Auth.AppAuth | None = None) -> int:
+    """The numeric id of the account that ``client`` acts as: an App's own robot, or whose token it is. Raises OutsideError."""
+    with outside("cannot ask GitHub who we are"):
+        if app is None:
+            return client.get_user().id
+        slug = GithubIntegration(auth=app, base_url=client.requester.base_url).get_app().slug
+        return client.get_user(f"{slug}[bot]").id
 
 
 class GitHubHost:

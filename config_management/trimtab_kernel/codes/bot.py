@@ -50,6 +50,12 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "B109",
+        "token or key cannot be read",
+        "The bot acts on GitHub as somebody; who that is stands in a file of its own, never in the configuration.",
+        "Put the token, or the App's private key (PEM), into the file that is named; let only the bot read it (chmod 600).",
+    ),
+    Code(
+        "B109",
         "the state was written by a newer Trimtab",
         "An older program does not know what the newer one wrote and could act on half of it.",
         "Start the newer version, or restore the state directory from before it.",

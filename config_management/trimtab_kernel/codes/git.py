@@ -54,6 +54,12 @@ CODES: tuple[Code, ...] = (
         "Write the branch's name as 'git branch --list' shows it.",
     ),
     Code(
+        "G109",
+        "address of a repository refused",
+        "Fleet files decide what devices run, so they come over HTTPS, and a password in an address would end up in logs.",
+        "Write https://HOST/OWNER/NAME.git; the token stands in a file of its own.",
+    ),
+    Code(
         "G201",
         "text of a proposal refused",
         "A title becomes the first line of a merge commit, and a key must be the same on every attempt; both are one line.",

@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import jwt
+
 from tests.rigs.github.objects import Commit, GitError, Objects, Person
 
 Json: TypeAlias = Any
@@ -31,6 +33,17 @@ class User:
     id: int
     token: str
     kind: str = "User"
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A GitHub App: the account of its robot, and the public key (PEM) that its assertions are checked with."""
+
+    id: int
+    slug: str
+    installation: int
+    public_key: str
+    robot: User
 
 
 @dataclass(slots=True)
@@ -111,6 +124,7 @@ class GitHubRig:
         self.checks: dict[int, dict[str, Json]] = {}
         self.statuses: list[dict[str, Json]] = []
         self.protected: set[str] = set()
+        self.app: App | None = None
         self.lock = threading.RLock()
         self.address = ""
         self._next = 1000
@@ -153,10 +167,13 @@ class GitHubRig:
     ) -> tuple[int, Json, dict[str, str]]:
         headers: dict[str, str] = {}
         try:
+            given = json.loads(body) if body else {}
+            if path == "/app" or path.startswith("/app/"):
+                status, content = self._as_app(path, token, given)
+                return status, content, headers
             user = self.users.get(token)
             if user is None:
                 raise _no(401, "Bad credentials")
-            given = json.loads(body) if body else {}
             self._sync()
             for known, pattern, action in _ROUTES:
                 match = re.fullmatch(pattern.replace("{repo}", re.escape(f"/repos/{self.repository}")), path)
@@ -171,6 +188,22 @@ class GitHubRig:
             return answer.status, answer.content, headers
         except (GitError, KeyError, ValueError, TypeError) as error:
             return 422, {"message": f"Validation Failed: {error!r}"}, headers
+
+    def _as_app(self, path: str, token: str, given: Json) -> tuple[int, Json]:
+        """What an App may ask with a signed assertion (RS256) instead of a token."""
+        app = self.app
+        try:
+            claims = jwt.decode(token, app.public_key, algorithms=["RS256"]) if app else {}
+        except jwt.InvalidTokenError:
+            claims = {}
+        if app is None or claims.get("iss") != str(app.id):
+            raise _no(401, "A JSON web token could not be decoded")
+        if path == "/app":
+            return 200, {"id": app.id, "slug": app.slug, "name": app.slug, "url": self.url("app")}
+        if path != f"/app/installations/{app.installation}/access_tokens":
+            raise _no(404, "Not Found")
+        until = datetime.fromtimestamp(time.time() + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return 201, {"token": app.robot.token, "expires_at": until, "permissions": given.get("permissions", {})}
 
     def _page(self, path: str, query: dict[str, str], found: list[Json], headers: dict[str, str]) -> list[Json]:
         size, page = min(100, int(query.get("per_page", 30))), int(query.get("page", 1))
@@ -306,6 +339,12 @@ class GitHubRig:
 
     def get_user(self, user: User, _: Json, __: Json) -> tuple[int, Json]:
         return 200, self.user_json(user)
+
+    def get_account(self, _: User, __: Json, ___: Json, login: str) -> tuple[int, Json]:
+        for user in self.users.values():
+            if user.login == urllib.parse.unquote(login):
+                return 200, self.user_json(user)
+        raise _no(404, "Not Found")
 
     def get_repository(self, _: User, __: Json, ___: Json) -> tuple[int, Json]:
         return 200, self.repository_json()
@@ -611,6 +650,7 @@ class GitHubRig:
 _Action: TypeAlias = Callable[..., tuple[int, Json]]
 _ROUTES: tuple[tuple[str, str, _Action], ...] = (
     ("GET", "/user", GitHubRig.get_user),
+    ("GET", "/users/([^/]+)", GitHubRig.get_account),
     ("GET", "{repo}", GitHubRig.get_repository),
     ("GET", "{repo}/git/refs?/(.+)", GitHubRig.get_ref),
     ("POST", "{repo}/git/refs", GitHubRig.create_ref),
