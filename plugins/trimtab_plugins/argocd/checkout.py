@@ -161,6 +161,7 @@ class Checkout:
                     _twice(parent)
                 sound.add(parent)
                 at = name.rfind(b"/", 0, at)
+        self._folders |= sound  # also those that have no entry of their own
 
     def _judge_link(self, name: bytes, target: bytes) -> None:
         path = _shown(name[len(self._prefix) :])
@@ -185,6 +186,8 @@ class Checkout:
         hops = 0
         while waiting:
             part = waiting.pop()
+            if found and b"/".join(found) not in self._folders:
+                return None  # nothing can be below it
             if part in {b"", b"."}:
                 continue
             if part == b"..":
