@@ -167,22 +167,16 @@ def github_host(
 
     ``pause`` is the time between two writes in seconds, which GitHub asks for. Raises InputError (B109) for a token or key that cannot be read, OutsideError where GitHub does not answer.
     """
-    from github import Auth
-
     from trimtab_config.git.mirror import GitMirror
-    from trimtab_config.githost.github import GitHubHost, app_auth, connect, own_account
+    from trimtab_config.githost.github import GitHubHost, app_client, current_token, token_client
     from trimtab_config.githost.mirrored import MirroredHost
 
     secret = _secret(settings.secret_file)
     if settings.app:
-        client = connect(settings.api_url, app_auth(settings.app, secret, settings.installation), pause)
-        account = own_account(client, Auth.AppAuth(settings.app, secret))
+        client, account = app_client(settings.api_url, settings.app, secret, settings.installation, pause)
     else:
-        client = connect(settings.api_url, Auth.Token(secret), pause)
-        account = own_account(client)
-    auth = client.requester.auth
-    assert auth is not None
-    mirror = GitMirror(configuration.repository, settings.clone_url, lambda: auth.token)
+        client, account = token_client(settings.api_url, secret, pause)
+    mirror = GitMirror(configuration.repository, settings.clone_url, lambda: current_token(client))
     mirror.update()
     host = GitHubHost(client, settings.repository, account, lambda: datetime.fromtimestamp(clock(), UTC))
     return MirroredHost(host, GitRepository(configuration.repository), mirror), mirror.update

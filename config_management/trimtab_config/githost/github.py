@@ -112,22 +112,34 @@ def connect(base_url: str, auth: Auth.Auth, seconds_between_writes: float = 1.0)
     )
 
 
-def app_auth(app: int, key: str, installation: int) -> Auth.Auth:
-    """Acts as a GitHub App's installation, with no more rights than proposals, checks and comments need.
-
-    The token lives an hour and is renewed when it is due. ``key`` is the App's private key, PEM.
-    """
-    permissions = {"contents": "write", "pull_requests": "write", "checks": "write", "statuses": "write"}
-    return Auth.AppAuth(app, key).get_installation_auth(installation, permissions)
-
-
-def own_account(client: Github, app: Auth.AppAuth | None = None) -> int:
-    """The numeric id of the account that ``client`` acts as: an App's own robot, or whose token it is. Raises OutsideError."""
+def token_client(base_url: str, token: str, seconds_between_writes: float = 1.0) -> tuple[Github, int]:
+    """A client that acts as whose token it is, and that account's numeric id. Raises OutsideError."""
+    client = connect(base_url, Auth.Token(token), seconds_between_writes)
     with outside("cannot ask GitHub who we are"):
-        if app is None:
-            return client.get_user().id
-        slug = GithubIntegration(auth=app, base_url=client.requester.base_url).get_app().slug
-        return client.get_user(f"{slug}[bot]").id
+        return client, client.get_user().id
+
+
+def app_client(
+    base_url: str, app: int, key: str, installation: int, seconds_between_writes: float = 1.0
+) -> tuple[Github, int]:
+    """A client that acts as a GitHub App's installation, and the numeric id of the App's robot. Raises OutsideError.
+
+    It has no more rights than proposals, checks and comments need; its token lives an hour and is renewed when it is due.
+    ``key`` is the App's private key, PEM.
+    """
+    own = Auth.AppAuth(app, key)
+    permissions = {"contents": "write", "pull_requests": "write", "checks": "write", "statuses": "write"}
+    client = connect(base_url, own.get_installation_auth(installation, permissions), seconds_between_writes)
+    with outside("cannot ask GitHub who we are"):
+        slug = GithubIntegration(auth=own, base_url=base_url).get_app().slug
+        return client, client.get_user(f"{slug}[bot]").id
+
+
+def current_token(client: Github) -> str:
+    """The token of the moment, for git's own transport."""
+    auth = client.requester.auth
+    assert auth is not None
+    return auth.token
 
 
 class GitHubHost:
