@@ -293,4 +293,29 @@ CODES: tuple[Code, ...] = (
         "Comments and checks are written as somebody; the token is taken from a file or the environment, never from a command line.",
         "Put the token into GITHUB_TOKEN, or name a file that holds it with --token-file.",
     ),
+    # ---- A5: the KRM function
+    Code(
+        "A501",
+        "not a ResourceList",
+        "A KRM function reads one ResourceList of config.kubernetes.io/v1 or v1beta1 on stdin; anything else was not meant for it.",
+        "Run it through kustomize or kpt; docs/krm.md shows how.",
+    ),
+    Code(
+        "A502",
+        "configuration of the function refused",
+        "A setting that is misspelt would otherwise be left out in silence.",
+        "Write it as docs/krm.md says: a ConfigMap, or a FleetRender.",
+    ),
+    Code(
+        "A503",
+        "no fleet among the items",
+        "The items are the function's only input; with none of Trimtab's kinds among them it would render nothing, and a host tool would remove everything.",
+        "List the fleet's files under resources, and the function under transformers or validators.",
+    ),
+    Code(
+        "A504",
+        "ResourceList is too much",
+        "The items may come from a stranger's pull request, so their size, number and depth are limited.",
+        "Give the function the fleet alone, or a part of it.",
+    ),
 )
