@@ -429,6 +429,23 @@ def test_of_two_replicas_one_writes_and_both_serve_the_same_bytes(fleet: Fleet) 
     assert [name for name in GROUPS[:-1] if versions(now)[name] != versions(artifacts)[name]] == [GROUPS[9]]
 
 
+def test_a_leader_that_is_killed_is_followed_when_its_lease_has_run_out(fleet: Fleet) -> None:
+    artifacts = fleet.artifacts()
+    third = fleet.start("c", advertise=fleet.proxy.address)
+    third.wait_until_ready()
+    assert third.metric("trimtab_flux_leader") == 0
+    fleet.controller.process.kill()
+    began = time.monotonic()
+    fleet.controller, fleet.proxy.target = third, third.address("archives")
+    path, content = group_file(11, devices=11)
+    fleet.wait_for_source(fleet.commit({path: content}))
+    assert time.monotonic() - began > LEASE_SECONDS / 2, "nobody writes while the lease may still be held"
+    fleet.wait_until_applied(GROUPS[:-1])
+    assert third.metric("trimtab_flux_leader") == 1
+    now = fleet.artifacts()
+    assert [name for name in GROUPS[:-1] if versions(now)[name] != versions(artifacts)[name]] == [GROUPS[11]]
+
+
 def test_an_artifact_of_another_owner_is_left_alone(fleet: Fleet) -> None:
     foreign = {
         "apiVersion": SOURCE,
