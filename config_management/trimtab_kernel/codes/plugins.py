@@ -314,7 +314,7 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "A504",
-        "ResourceList is too much",
+        "too much in a ResourceList",
         "The items may come from a stranger's pull request, so their size, number and depth are limited.",
         "Give the function the fleet alone, or a part of it.",
     ),
