@@ -165,7 +165,7 @@ def github_host(
 ) -> tuple[GitHost, Callable[[], None]]:
     """GitHub, its mirror at ``configuration.repository``, and what brings the mirror up to date. The first fetch is done.
 
-    ``pause`` is the time between two writes in seconds, which GitHub asks for. Raises InputError (B109) for a token or key that cannot be read, OutsideError where GitHub does not answer.
+    ``pause`` is the time between two writes in seconds, which GitHub asks for. Raises InputError (B110) for a token or key that cannot be read, OutsideError where GitHub does not answer.
     """
     from trimtab_config.git.mirror import GitMirror
     from trimtab_config.githost.github import GitHubHost, app_client, current_token, token_client
@@ -188,10 +188,10 @@ def _secret(path: Path) -> str:
             text = file.read(MAX_SECRET + 1).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text"
-        raise InputError(Problem("B109", str(path), got=str(reason).lower(), expected="a token or a key")) from None
+        raise InputError(Problem("B110", str(path), got=str(reason).lower(), expected="a token or a key")) from None
     if not text or len(text) > MAX_SECRET:
         raise InputError(
-            Problem("B109", str(path), got="nothing" if not text else "too much", expected="a token or a key")
+            Problem("B110", str(path), got="nothing" if not text else "too much", expected="a token or a key")
         )
     return text
 

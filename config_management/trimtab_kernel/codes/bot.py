@@ -49,7 +49,7 @@ CODES: tuple[Code, ...] = (
         "Give more people the role approver, or lower approval.quorum.",
     ),
     Code(
-        "B109",
+        "B110",
         "token or key cannot be read",
         "The bot acts on GitHub as somebody; who that is stands in a file of its own, never in the configuration.",
         "Put the token, or the App's private key (PEM), into the file that is named; let only the bot read it (chmod 600).",
