@@ -23,6 +23,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("house")
 
+# No test leaves anything in the caches of whoever runs it, or finds anything there; those of the cache name a folder.
+os.environ["TRIMTAB_CACHE"] = ""
+
 # The fixtures of the lab are there for every test; nothing starts before one is asked for.
 pytest_plugins = ("tests.lab.plugin",)
 

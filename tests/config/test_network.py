@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.config.small_fleet import Yaml, catalog_of, deployment, group, model, price_book, variant
+from trimtab_config.plan.egress import endpoint_of
 from trimtab_config.render.bundle import Bundle, compile_group, fleet_problems
 from trimtab_config.render.options import Monitoring, RenderOptions
 from trimtab_config.rules.recording import DEFAULT_WINDOWS, MARKER, rules_digest, window_label
@@ -101,6 +102,26 @@ def test_an_endpoint_with_an_address_is_opened_exactly(uri: str, cidr: str, port
     assert opened(compiled(group(), served_from(uri), deployment(), price_book())) == [([cidr], [port])]
 
 
+@pytest.mark.parametrize(
+    ("uri", "endpoint"),
+    [
+        ("https://Models.Example.com/a", "models.example.com:443"),
+        ("https://user:secret@models.example.com:8443?x=a@b", "models.example.com:8443"),
+        ("http://models.example.com", "models.example.com:80"),
+        ("http://models.example.com:/a", "models.example.com:80"),
+        ("oci://registry.example.com:5000/m@sha256:0", "registry.example.com:5000"),
+        ("https://[2001:db8::7]:8443/a", "[2001:db8::7]:8443"),
+        ("s3://bucket/a", None),
+        ("file:///models/a.onnx", None),
+        ("https:///a", None),
+        ("https://host:99999/a", None),
+    ],
+)
+def test_the_endpoint_behind_an_address(uri: str, endpoint: str | None) -> None:
+    found = endpoint_of(uri)
+    assert (None if found is None else str(found)) == endpoint
+
+
 def test_a_host_name_without_rules_is_opened_by_port_and_the_object_says_so() -> None:
     bundle = compiled(
         group(),
@@ -142,9 +163,9 @@ def test_addresses_that_are_none_are_refused(cidr: str) -> None:
 # ---------------------------------------------------------------- jurisdictions and data that leaves
 
 
-def offloading(jurisdiction: str, **changes: Any) -> Yaml:
+def offloading(jurisdiction: str, policy: str | None = None) -> Yaml:
     target = {"endpoint": "https://192.0.2.9", "jurisdiction": jurisdiction}
-    return deployment(spec__offload=target, **changes)
+    return deployment(spec__offload=target, spec__aiAlignmentPolicyRef=policy)
 
 
 def alignment(**egress: object) -> Yaml:
@@ -166,7 +187,7 @@ def test_an_egress_rule_under_another_law_is_refused() -> None:
 
 
 def test_data_leaves_only_as_the_alignment_policy_allows() -> None:
-    made = offloading("EU", spec__aiAlignmentPolicyRef="fair")
+    made = offloading("EU", "fair")
     fleet = (group(), model(), made, price_book())
     assert refusal(*fleet, alignment()) == ["F313"], "a policy that says nothing of data lets none leave"
     assert refusal(*fleet, alignment(allowed=False)) == ["F313"]

@@ -31,12 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Estimate and print; nothing is printed where a price is missing."""
     from trimtab_config.cli.fleet import open_fleet
-    from trimtab_config.compilation.fleet import known_groups
+    from trimtab_config.compilation.selection import known_groups
     from trimtab_config.cost.estimate import estimate
     from trimtab_config.cost.rates import region_of
 
     catalog = open_fleet(arguments.path)
-    names = sorted(catalog.groups) if arguments.group is None else known_groups(catalog, arguments.group)
+    names = sorted(catalog.groups) if arguments.group is None else known_groups(catalog.groups, arguments.group)
     report, problems = estimate(catalog, names, arguments.price_book)
     if problems:
         raise InputError(*problems)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_config.catalog import build_catalog
-from trimtab_config.sources.folder import Folder, read_folder
-from trimtab_config.sources.selection import MAX_FILE_BYTES
+from trimtab_config.cli.files import STDIN, fleet_files
 from trimtab_config.spec.kinds import KINDS
 from trimtab_config.spec.reader import ReadResult, read_documents
 from trimtab_kernel.problems import InputError, Problem, sort_problems
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from trimtab_config.catalog import Catalog
     from trimtab_config.compilation import CompiledFleet
     from trimtab_config.render.options import RenderOptions
-
-
-STDIN = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +33,14 @@ class Fleet:
 
 def read_fleet(path: Path) -> Fleet:
     """Read a folder, a file, or what comes on stdin for the path "-". Raises nothing that a file can cause."""
-    folder = _stdin() if path == STDIN else read_folder(path)
-    is_folder = path != STDIN and path.is_dir()
-    problems = [_placed(problem, path, is_folder=is_folder) for problem in folder.problems]
-    files = {_place(path, name, is_folder=is_folder): content for name, content in folder.files.items()}
+    files, problems = fleet_files(path)
+    whole, is_folder = not problems, path != STDIN and path.is_dir()
     read = read_documents(files)
     problems += read.problems
     if not read.documents and not problems:
         problems.append(_nothing(path))
     catalog, found = build_catalog(read.documents, read.lost)
-    if is_folder and not folder.problems:
+    if is_folder and whole:
         problems += found
     return Fleet(catalog, read, len(files), is_folder, sort_problems(problems))
 
@@ -61,19 +56,20 @@ def open_fleet(path: Path) -> Catalog:
     return fleet.catalog
 
 
-def compiled_fleet(path: Path, options: RenderOptions) -> CompiledFleet:
-    """The fleet at a path, ready to render. Raises InputError with everything that is wrong with it, references included."""
+def compiled_fleet(
+    path: Path, files: Mapping[str, bytes], problems: list[Problem], options: RenderOptions
+) -> CompiledFleet:
+    """The fleet at a path, of what :func:`fleet_files` gives, ready to render.
+
+    Raises InputError with everything that is wrong with it, references included.
+    """
     from trimtab_config.compilation import FleetCompiler
 
-    folder = _stdin() if path == STDIN else read_folder(path)
-    is_folder = path != STDIN and path.is_dir()
-    problems = [_placed(problem, path, is_folder=is_folder) for problem in folder.problems]
-    files = {_place(path, name, is_folder=is_folder): content for name, content in folder.files.items()}
     try:
         fleet = FleetCompiler(options).open(files)
     except InputError as error:
         # What could not be read may be what a reference leads to.
-        found = (problem for problem in error.problems if not (folder.problems and problem.code.startswith("F2")))
+        found = (problem for problem in error.problems if not (problems and problem.code.startswith("F2")))
         raise InputError(*problems, *found) from None
     if fleet.is_empty and not problems:
         problems.append(_nothing(path))
@@ -85,17 +81,3 @@ def compiled_fleet(path: Path, options: RenderOptions) -> CompiledFleet:
 def _nothing(path: Path) -> Problem:
     kinds = ", ".join(kind.name for kind in KINDS)
     return Problem("F117", str(path), 0, "", "no object of Trimtab's kinds", f"some of {kinds}")
-
-
-def _stdin() -> Folder:
-    # One byte more than may be: the reader then says that it is too much, and nobody waits for the rest.
-    return Folder({"-": sys.stdin.buffer.read(MAX_FILE_BYTES + 1)}, ())
-
-
-def _place(path: Path, name: str, *, is_folder: bool) -> str:
-    return (path / name).as_posix() if is_folder else path.as_posix()
-
-
-def _placed(problem: Problem, path: Path, *, is_folder: bool) -> Problem:
-    file = _place(path, problem.file, is_folder=is_folder) if problem.file else path.as_posix()
-    return Problem(problem.code, file, problem.line, problem.field, problem.got, problem.expected, problem.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,14 @@ from trimtab_kernel.problems import Collector, ExitCode, InputError, OutsideErro
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.compilation import CompiledFleet
+    from trimtab_config.compilation.stored import StoredFleet
     from trimtab_config.emit.staging import Staging
+    from trimtab_config.render.options import RenderOptions
+    from trimtab_kernel.problems import Problem
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,26 +42,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-namespace", action="store_true", help="add the Namespace, marked so that no host tool prunes it"
     )
+    cache = parser.add_mutually_exclusive_group()
+    cache.add_argument(
+        "--cache", type=Path, metavar="DIR",
+        help="where to keep what a later run can use (default: $TRIMTAB_CACHE, else $XDG_CACHE_HOME/trimtab/compile)",
+    )  # fmt: skip
+    cache.add_argument("--no-cache", action="store_true", help="use nothing of earlier runs, and leave nothing")
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Render, all or nothing: a problem in one group writes no file of another."""
-    from trimtab_config.cli.fleet import compiled_fleet
+    from trimtab_config.cli.files import STDIN, fleet_files
+    from trimtab_config.emit.folder import write_groups
+    from trimtab_config.emit.staging import Staging
     from trimtab_config.render.options import Monitoring, RenderOptions
 
     options = RenderOptions(arguments.price_book, Monitoring(arguments.monitoring), arguments.with_namespace)
-    fleet = compiled_fleet(arguments.path, options)
-    if arguments.list_groups:
-        for name in fleet.groups:
-            print(name)
-        return ExitCode.DONE
-    from trimtab_config.emit.folder import write_groups
-    from trimtab_config.emit.staging import Staging
-
+    files, problems = fleet_files(arguments.path)
+    stored = None
+    if not problems and arguments.path != STDIN:
+        stored = _stored_fleet(arguments, files, options)
     with Staging() as staging:
-        names = _stage(fleet, None if arguments.all else arguments.group, staging)
-        if arguments.why:
-            _say_why(fleet.catalog, names)
+        if stored is None or arguments.why or not _from_store(stored, arguments, staging):
+            _compiled(arguments, files, problems, options, stored, staging)
+        if stored is not None:
+            stored.close()
         if arguments.output_dir is not None:
             write_groups(arguments.output_dir, staging.items())
             return ExitCode.DONE
@@ -66,13 +75,87 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def _stage(fleet: CompiledFleet, asked: Iterable[str] | None, staging: Staging) -> list[str]:
+def _stored_fleet(
+    arguments: argparse.Namespace, files: Mapping[str, bytes], options: RenderOptions
+) -> StoredFleet | None:
+    """The fleet with what earlier runs left; None where no cache is wanted or can be used."""
+    from trimtab_config.compilation.store import Store, default_folder
+    from trimtab_config.compilation.stored import StoredFleet
+
+    folder = arguments.cache or default_folder(os.environ)
+    if arguments.no_cache or folder is None:
+        return None
+    try:
+        store = Store(folder)
+    except OSError as error:
+        if arguments.cache is not None:
+            print(f"no cache is used: {error.filename or folder}: {error.strerror or error}", file=sys.stderr)
+        return None
+    return StoredFleet(store, str(arguments.path.resolve()), files, options)
+
+
+def _from_store(stored: StoredFleet, arguments: argparse.Namespace, staging: Staging) -> bool:
+    """Stage what is asked for without reading the whole tree; False where that cannot be."""
+    from trimtab_config.compilation.selection import known_groups
+
+    heads = stored.heads
+    if heads is None:
+        return False
+    if arguments.list_groups:
+        _stage_names(heads.groups, staging)
+        return True
+    names = known_groups(heads.groups, None if arguments.all else arguments.group)
+    missing = [name for name in names if not stored.has(name)]
+    fresh = dict(stored.compiled(missing)) if missing else {}
+    try:
+        for name in names:
+            stream = fresh[name] if name in fresh else stored.stream(name)
+            if stream is None:
+                staging.clear()
+                return False
+            staging.add(name, stream)
+    except OSError as error:
+        raise _disk(error) from error
+    return True
+
+
+def _compiled(
+    arguments: argparse.Namespace,
+    files: Mapping[str, bytes],
+    problems: list[Problem],
+    options: RenderOptions,
+    stored: StoredFleet | None,
+    staging: Staging,
+) -> None:
+    """Stage what is asked for from the whole tree, and leave it for later runs."""
+    from trimtab_config.cli.fleet import compiled_fleet
+
+    fleet = compiled_fleet(arguments.path, files, problems, options)
+    if stored is not None:
+        stored.learn(fleet)
+    if arguments.list_groups:
+        _stage_names(fleet.groups, staging)
+        return
+    names = _stage(fleet, None if arguments.all else arguments.group, staging, stored)
+    if arguments.why:
+        _say_why(fleet.catalog, names)
+
+
+def _stage_names(names: Iterable[str], staging: Staging) -> None:
+    staging.add("", "".join(f"{name}\n" for name in names).encode())
+
+
+def _stage(
+    fleet: CompiledFleet, asked: Iterable[str] | None, staging: Staging, stored: StoredFleet | None
+) -> list[str]:
     """Stage the YAML stream of each group that is asked for (None: of all), one at a time; their names.
 
-    Raises InputError with the problems of all of them, OutsideError (disk).
+    Raises InputError with the problems of all of them (PolicyRefusedError where policy alone refuses), OutsideError (disk).
     """
+    from trimtab_config.policy.gate import WARNED, raise_problems
+
     names = fleet.known(asked)
-    problems = Collector()
+    problems, findings = Collector(), Collector()
     try:
         for name in names:
             try:
@@ -80,13 +163,22 @@ def _stage(fleet: CompiledFleet, asked: Iterable[str] | None, staging: Staging) 
             except InputError as error:
                 problems.extend(error.problems)
                 continue
+            findings.extend(rendered.findings)
             if not problems.problems:
                 staging.add(name, rendered.stream)
+            if stored is not None and not rendered.findings:
+                stored.keep(name, fleet.heads, rendered.stream)
     except OSError as error:
-        raise OutsideError(f"cannot keep what is rendered: {error.strerror or error}") from error
-    if problems.problems:
-        raise InputError(*problems.problems)
+        raise _disk(error) from error
+    for warning in findings.sorted():
+        if warning.code == WARNED:
+            print(str(warning), file=sys.stderr)
+    raise_problems(problems.sorted())
     return names
+
+
+def _disk(error: OSError) -> OutsideError:
+    return OutsideError(f"cannot keep what is rendered: {error.strerror or error}")
 
 
 def _say_why(catalog: Catalog, names: Iterable[str]) -> None:

@@ -129,9 +129,9 @@ class Estimator:
         self._devices: dict[tuple[object, ...], _OneDevice] = {}
         self._tags: dict[int, tuple[Document, tuple[tuple[str, str], ...]]] = {}
 
-    def after(self, catalog: Catalog) -> Estimator:
+    def after(self, catalog: Catalog, price_book: str | None) -> Estimator:
         """An estimator of another catalog that keeps what was worked out of objects that are still the same ones."""
-        found = Estimator(catalog, self._price_book)
+        found = Estimator(catalog, price_book)
         found._devices, found._tags = self._devices, self._tags
         return found
 

@@ -31,6 +31,12 @@ class Staging:
         """Keep ``content``. Raises OSError where the disk is full."""
         self._sizes.append((name, self._file.write(content)))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._sizes.clear()
+
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Each name with its bytes, one at a time."""
         self._file.seek(0)

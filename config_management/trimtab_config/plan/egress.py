@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from trimtab_config.spec.kinds import EdgeAIDeploymentSpec, Level
 from trimtab_kernel.problems import Problem, quoted
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 _PORTS = {"https": 443, "http": 80, "oci": 443}
 """Schemes that the agent or the server opens a connection for. Buckets and files come from a mirror, by digest."""
-_FETCHED = tuple(f"{scheme}://" for scheme in _PORTS)
+# RFC 3986, the authority: user and password before "@", an IPv6 address in brackets, a port.
+_URI = re.compile(
+    r"(?P<scheme>https?|oci)://([^/?#@]*@)?(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]/?#@:]+))"
+    r"(:(?P<port>[0-9]{1,5})?)?(?=[/?#]|\Z)",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,16 +48,13 @@ class Endpoint:
 
 def endpoint_of(uri: str) -> Endpoint | None:
     """The endpoint behind a URI; None where it needs no connection or names no host."""
-    if not uri.startswith(_FETCHED):
+    found = _URI.match(uri)
+    if found is None:
         return None
-    try:
-        parts = urlsplit(uri)
-        port = parts.port
-    except ValueError:
+    port = int(found["port"] or _PORTS[found["scheme"]])
+    if not 0 < port < 65536:
         return None
-    if not parts.hostname:
-        return None
-    return Endpoint(parts.hostname, port or _PORTS[parts.scheme])
+    return Endpoint((found["address"] or found["name"]).lower(), port)
 
 
 def endpoints(plan: GroupPlan) -> dict[Endpoint, tuple[Document, str]]:

@@ -11,6 +11,10 @@ from trimtab_config.cost.report import CostReport, total_of
 from trimtab_config.plan.capacity import capacity_problems, runtime_deployments
 from trimtab_config.plan.egress import egress_problems
 from trimtab_config.plan.planner import Planner, held_problems
+from trimtab_config.policy.gate import refuses
+from trimtab_config.policy.input import PolicyInputs
+from trimtab_config.policy.interface import Decision, PolicyLevel
+from trimtab_config.policy.review import budget_problems, unknown_rules
 from trimtab_config.render.evidence import offline_evidence
 from trimtab_config.render.monitoring import operator_objects, rules_config_map
 from trimtab_config.render.names import MANAGED_BY, cost_name, desired_name, labels, narrowed_name
@@ -31,13 +35,16 @@ from trimtab_kernel.desired import (
     OffloadTarget,
 )
 from trimtab_kernel.problems import Collector, Problem
+from trimtab_kernel.verdict import Verdict
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterable, Mapping, Sequence
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.cost.report import Row
     from trimtab_config.plan.placement import GroupPlan, Placement
+    from trimtab_config.policy.gate import PolicyGate
     from trimtab_config.render.evidence import Evidence
     from trimtab_config.spec.kinds import AIAlignmentPolicySpec, Document, Evaluation
     from trimtab_kernel.canonical import Json
@@ -45,6 +52,7 @@ if TYPE_CHECKING:
 _MOST_CHANGES = 1000
 _VARIABLE = "${"
 _DEFAULTS = RenderOptions()
+_UNJUDGED = Decision.of(())
 COST_FILE = "cost.json"
 """Key of the cost report in its ConfigMap."""
 
@@ -62,6 +70,8 @@ class Bundle:
     objects: tuple[Mapping[str, Any], ...]
     desired: DesiredDocument
     costs: CostReport
+    findings: tuple[Problem, ...] = ()
+    """What policies say of it without refusing it: warnings (F502) and rules on trial (F503)."""
 
 
 def compile_group(
@@ -75,44 +85,72 @@ def compile_group(
     return Compiler(catalog, options).compile(group_name)
 
 
-def fleet_problems(catalog: Catalog, options: RenderOptions = _DEFAULTS) -> tuple[Problem, ...]:
-    """What keeps any group from being rendered, and every version that is asked for and held: for validation."""
-    compiler = Compiler(catalog, options)
+def fleet_problems(
+    catalog: Catalog,
+    options: RenderOptions = _DEFAULTS,
+    gate: PolicyGate | None = None,
+    as_of: datetime.date | None = None,
+) -> tuple[Problem, ...]:
+    """What keeps any group from being rendered, what is asked for and held, and what policies find: for validation.
+
+    Policies are asked with the day ``as_of``, and about the budgets of the whole fleet as well.
+    """
+    compiler = Compiler(catalog, options, gate, as_of)
     problems = Collector()
     plans: list[GroupPlan] = []
+    costs: list[CostReport] = []
     for name in catalog.groups:
-        plan, _, found = compiler.plan_and_compile(name)
+        plan, bundle, found = compiler.plan_and_compile(name)
         plans.append(plan)
         problems.extend(found)
+        if bundle is not None:
+            problems.extend(bundle.findings)
+            costs.append(bundle.costs)
     problems.extend(held_problems(plans))
+    if gate is not None:
+        problems.extend(unknown_rules(gate, catalog))
+        if len(costs) == len(plans):
+            problems.extend(budget_problems(gate, PolicyInputs(catalog, offline_evidence, as_of), costs))
     return problems.sorted()
 
 
 class Compiler:
     """Compiles groups of one catalog, one after another; what is the same for many groups is worked out once."""
 
-    def __init__(self, catalog: Catalog, options: RenderOptions = _DEFAULTS) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        options: RenderOptions = _DEFAULTS,
+        gate: PolicyGate | None = None,
+        as_of: datetime.date | None = None,
+    ) -> None:
+        """``gate`` judges every placement by policy, a group in one call; None asks nobody.
+
+        ``as_of`` is the day that it judges by; None, as when rendering, where no date may matter.
+        """
         self._catalog = catalog
         self._options = options
+        self._gate = gate
+        self._inputs = None if gate is None else PolicyInputs(catalog, self._evidence_of, as_of)
         self._changes = 0
         self._planner = Planner(catalog)
         self._estimator = Estimator(catalog, options.price_book)
         self._plain: dict[int, tuple[Document, dict[str, Json], bool]] = {}
         self._evidence: dict[tuple[int, int], tuple[AIAlignmentPolicySpec, Evaluation, Evidence | None]] = {}
 
-    def after(self, catalog: Catalog) -> Compiler:
+    def after(self, catalog: Catalog, options: RenderOptions | None = None) -> Compiler:
         """A compiler of the tree as it is after a change, which gives what a new one would give.
 
         What was worked out of objects that the two catalogs share (the very same ones, of files that did not change) is
         kept. After very many changes it begins anew, so that what is kept of objects that are gone stays little.
         """
-        found = Compiler(catalog, self._options)
+        found = Compiler(catalog, self._options if options is None else options, self._gate)
         found._changes = self._changes + 1
         if found._changes >= _MOST_CHANGES:
             found._changes = 0
             return found
         found._planner = self._planner.after(catalog)
-        found._estimator = self._estimator.after(catalog)
+        found._estimator = self._estimator.after(catalog, found._options.price_book)
         found._plain, found._evidence = self._plain, self._evidence
         return found
 
@@ -137,12 +175,28 @@ class Compiler:
         problems.extend(_name_problems(plan))
         if problems.problems:
             return plan, None, problems.sorted()
+        decisions = self._decisions(plan, costs)
+        if self._gate is not None:
+            for placement, decision in zip(plan.placements, decisions, strict=True):
+                if decision.findings:
+                    problems.extend(self._gate.problems(placement.document, decision))
+        findings = problems.sorted()
+        if refusals := tuple(filter(refuses, findings)):
+            return plan, None, refusals
         metadata = plan.group.metadata
-        objects = self._objects(plan, content, report, costs.rows)
+        objects = self._objects(plan, content, report, costs.rows, decisions)
         objects.sort(key=_object_key)
-        return plan, Bundle(metadata.name, metadata.namespace, tuple(objects), desired, costs), ()
+        return plan, Bundle(metadata.name, metadata.namespace, tuple(objects), desired, costs, findings), ()
 
-    def _objects(self, plan: GroupPlan, desired: bytes, report: bytes, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    def _decisions(self, plan: GroupPlan, costs: CostReport) -> Sequence[Decision]:
+        """What policy says of each placement; nothing where nobody is asked."""
+        if self._gate is None or self._inputs is None:
+            return [_UNJUDGED] * len(plan.placements)
+        return self._gate.decide(self._inputs.of_group(plan, costs))
+
+    def _objects(
+        self, plan: GroupPlan, desired: bytes, report: bytes, rows: Sequence[Row], decisions: Sequence[Decision]
+    ) -> list[dict[str, Any]]:
         name = plan.group.metadata.name
         summary = cost_annotations(rows)
         objects = [
@@ -164,15 +218,17 @@ class Compiler:
         by_deployment: dict[tuple[str, str, str], list[Row]] = {}
         for row in rows:
             by_deployment.setdefault((row.kind, row.namespace, row.name), []).append(row)
-        for placement in plan.placements:
+        for placement, decision in zip(plan.placements, decisions, strict=True):
             own = placement.document.metadata
             found = by_deployment.get((placement.document.kind, own.namespace, own.name), [])
-            objects.append(self._narrowed(plan, placement, found))
+            objects.append(self._narrowed(plan, placement, found, decision))
         for item in objects:
             _keep_from_substitution(item)
         return objects
 
-    def _narrowed(self, plan: GroupPlan, placement: Placement, rows: Sequence[Row]) -> dict[str, Any]:
+    def _narrowed(
+        self, plan: GroupPlan, placement: Placement, rows: Sequence[Row], decision: Decision
+    ) -> dict[str, Any]:
         """The deployment as it stands for this group alone."""
         document = placement.document
         group = plan.group.metadata
@@ -190,7 +246,7 @@ class Compiler:
             **cost_annotations(rows),
             **{f"{vocabulary.COST_TAG_PREFIX}{name}": value for name, value in tags_of(document)},
             **_placement_annotations(group.name, placement),
-            **self._alignment_annotations(placement),
+            **self._alignment_annotations(placement, decision),
         }
         if dollars:
             annotations[vocabulary.FLUX_SUBSTITUTE] = vocabulary.FLUX_DISABLED
@@ -221,16 +277,33 @@ class Compiler:
             found = self._evidence[key] = (policy, evaluation, offline_evidence(policy, evaluation))
         return found[2]
 
-    def _alignment_annotations(self, placement: Placement) -> dict[str, str]:
+    def _alignment_annotations(self, placement: Placement, decision: Decision) -> dict[str, str]:
+        """The policy, and the verdict over the version's own evaluation and what rules of policy found, with reasons.
+
+        A warning of policy is a breach that is let through and told.
+        """
         reference = placement.document.spec.ai_alignment_policy_ref
         policy = None if reference is None else self._catalog.alignment_policies.get(reference)
-        if policy is None:
-            return {}
-        found = {vocabulary.ALIGNMENT_POLICY: policy.metadata.name}
-        evidence = self._evidence_of(policy.spec, placement.target.evaluation)
-        if evidence is not None:
-            found[vocabulary.ALIGNMENT_VERDICT] = evidence.verdict.value
-            found[vocabulary.ALIGNMENT_EVIDENCE] = evidence.text
+        found: dict[str, str] = {}
+        verdict, reasons = None, []
+        if policy is not None:
+            found[vocabulary.ALIGNMENT_POLICY] = policy.metadata.name
+            evidence = self._evidence_of(policy.spec, placement.target.evaluation)
+            if evidence is not None:
+                verdict = evidence.verdict
+                reasons.append(evidence.text)
+        for finding in decision.findings:
+            # Rules on trial, and those that cannot be sure, are no breach.
+            if finding.level is not PolicyLevel.WARN or not finding.rule.startswith("alignment."):
+                continue
+            verdict = Verdict.BREACH
+            reasons.append(f"{finding.level.value} {finding.rule}: got {finding.got}, expected {finding.expected}")
+        if policy is not None and verdict is None:
+            verdict = Verdict.FINE
+            reasons.append("no rule of policy has anything against it")
+        if verdict is not None:
+            found[vocabulary.ALIGNMENT_VERDICT] = verdict.value
+            found[vocabulary.ALIGNMENT_EVIDENCE] = "; ".join(reasons)
         return found
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from trimtab_config.spec.nodes import MAX_FILE_BYTES
-from trimtab_config.spec.reader import MAX_FILES, MAX_TOTAL_BYTES
+from trimtab_config.spec.limits import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES
 
 SUFFIXES = (".yaml", ".yml")
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
+from trimtab_config.spec.limits import MAX_FILE_BYTES
 from trimtab_kernel.problems import Problem, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_FILE_BYTES = 1024 * 1024
 MAX_DOCUMENTS = 1000  # in one file
 MAX_DEPTH = 100  # our kinds need 12; CustomResourceDefinitions, which may lie in the same folder, about 50
 MAX_PROBLEMS = 100  # of one document

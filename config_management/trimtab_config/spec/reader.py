@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from trimtab_config.spec.coherence import check_coherence
 from trimtab_config.spec.kinds import KINDS, Document, Kind, Metadata, Origin
+from trimtab_config.spec.limits import MAX_FILES, MAX_TOTAL_BYTES
 from trimtab_config.spec.nearest import did_you_mean, look_alike, nearest
 from trimtab_config.spec.nodes import (
     LOST,
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from trimtab_config.spec.shapes import Shape
 
 T = TypeVar("T")
-MAX_FILES = 20_000
-MAX_TOTAL_BYTES = 32 * 1024 * 1024
 MAX_PROBLEMS = 100  # of one document: beyond that it is not a manifest with mistakes but something else
 
 
@@ -89,31 +88,66 @@ class ReadResult:
     lost: Lost = field(default_factory=Lost)
 
 
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """What one file holds: a function of its name and its bytes, whatever else is in the tree.
+
+    ``lost`` are (kind, name) pairs of what could not be read; ``whole`` is False where the file could not be read to its
+    end.
+    """
+
+    file: str
+    documents: tuple[Document, ...]
+    problems: tuple[Problem, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    lost: frozenset[tuple[str, str]] = frozenset()
+    whole: bool = True
+
+
 def read_documents(files: Mapping[str, bytes]) -> ReadResult:
     """Read all documents of ``files`` (paths relative to the fleet folder, with "/", to their bytes).
 
     Pure: equal bytes give an equal result. Raises nothing; a document with a problem is not among ``documents``.
     """
+    if excess := excess_problem(files):
+        return ReadResult((), (excess,), (), Lost(frozenset(), ("",)))
+    return together(read_file(file, files[file]) for file in sorted(files))
+
+
+def read_file(file: str, content: bytes) -> FileRead:
+    """Read the documents of one file. Raises nothing."""
+    collector = Collector()
+    documents: list[Document] = []
+    skipped: list[Skipped] = []
+    lost: set[tuple[str, str]] = set()
+    stream = parse_stream(file, content)
+    collector.extend(stream.problems)
+    for raw in stream.documents:
+        outcome = _read_document(file, raw, collector)
+        if isinstance(outcome, Document):
+            documents.append(outcome)
+        elif isinstance(outcome, Skipped):
+            skipped.append(outcome)
+        else:
+            lost.add(outcome)
+    problems = tuple(collector.problems)
+    return FileRead(file, tuple(documents), problems, tuple(skipped), frozenset(lost), not stream.problems)
+
+
+def together(reads: Iterable[FileRead]) -> ReadResult:
+    """What all files of a tree hold together; ``reads`` in the order of their names. An object twice is a problem."""
     collector = Collector()
     documents: list[Document] = []
     skipped: list[Skipped] = []
     lost_names: set[tuple[str, str]] = set()
     lost_files: list[str] = []
-    if excess := _excess(files):
-        return ReadResult((), (excess,), (), Lost(frozenset(), ("",)))
-    for file in sorted(files):
-        stream = parse_stream(file, files[file])
-        collector.extend(stream.problems)
-        if stream.problems:
-            lost_files.append(file)
-        for raw in stream.documents:
-            outcome = _read_document(file, raw, collector)
-            if isinstance(outcome, Document):
-                documents.append(outcome)
-            elif isinstance(outcome, Skipped):
-                skipped.append(outcome)
-            else:
-                lost_names.add(outcome)
+    for read in reads:
+        documents += read.documents
+        collector.extend(read.problems)
+        skipped += read.skipped
+        lost_names |= read.lost
+        if not read.whole:
+            lost_files.append(read.file)
     unique = _without_repeats(documents, collector)
     lost = Lost(frozenset(lost_names), tuple(lost_files))
     return ReadResult(unique, collector.sorted(), tuple(skipped), lost)
@@ -152,7 +186,8 @@ def read_object(file: str, content: bytes, kind: type[T]) -> ReadObject[T]:
     return ReadObject(value if good else None, Origin(file, raw.line, raw.index, reader.lines), collector.sorted())
 
 
-def _excess(files: Mapping[str, bytes]) -> Problem | None:
+def excess_problem(files: Mapping[str, bytes]) -> Problem | None:
+    """The problem (F103) of a tree that has too many files or bytes."""
     if len(files) > MAX_FILES:
         return Problem("F103", "", 0, "", f"{len(files)} files", f"at most {MAX_FILES} files")
     total = sum(map(len, files.values()))

@@ -1,0 +1,150 @@
+"""What compiles leave on disk for the next process: bytes by name, each with a digest over itself. Reads and writes files.
+
+Nothing in it is trusted: an entry whose digest does not fit its name and its bytes is as good as absent, and an entry is
+bytes or JSON, never code. The folder must be the user's own and closed to writing by others. A reader sees an entry whole
+or not at all, whatever became of its writer. The least recently used entries go first when there is too much.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST_BYTES = 512 * 2**20
+"""Of all entries together."""
+MOST_ENTRY = 64 * 2**20
+_MAGIC = b"trimtab 1 "
+_HEAD = len(_MAGIC) + 64 + 1
+_SLACK = 0.8  # of the limit is kept when it is exceeded, so that not every run has to clear
+
+
+def default_folder(environment: Mapping[str, str]) -> Path | None:
+    """``$TRIMTAB_CACHE``, else ``$XDG_CACHE_HOME/trimtab/compile``, else ``~/.cache/trimtab/compile``.
+
+    None where ``TRIMTAB_CACHE`` is set and empty, and for a user without a home. Relative ones do not count.
+    """
+    if environment.get("TRIMTAB_CACHE") == "":
+        return None
+    for name, below in (
+        ("TRIMTAB_CACHE", ""),
+        ("XDG_CACHE_HOME", "trimtab/compile"),
+        ("HOME", ".cache/trimtab/compile"),
+    ):
+        value = environment.get(name, "")
+        if value.startswith("/"):
+            return Path(value) / below
+    return None
+
+
+class Store:
+    """Entries by kind and name in one folder, which is made where it is not there."""
+
+    def __init__(self, folder: Path, most: int = MOST_BYTES) -> None:
+        """Raises OSError for a folder that cannot be made or read, and that is not the user's own."""
+        self._folder = folder
+        self._most = most
+        self._added = False
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat(follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(20, "not a folder", str(folder))
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError(1, "somebody else may write there", str(folder))
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether there is such an entry; :meth:`get` may find that it is not whole."""
+        return self._path(kind, name).exists()
+
+    def get(self, kind: str, name: str) -> bytes | None:
+        """The bytes of an entry; None where there is none that is whole."""
+        path = self._path(kind, name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_ENTRY + _HEAD:
+                return None
+            try:
+                content = file.read(MOST_ENTRY + _HEAD + 1)
+            except OSError:
+                return None
+        body = content[_HEAD:]
+        if content[:_HEAD] != _MAGIC + _digest(kind, name, body) + b"\n":
+            return None
+        with contextlib.suppress(OSError):  # it only looks older than it is
+            os.utime(path, follow_symlinks=False)
+        return body
+
+    def put(self, kind: str, name: str, body: bytes) -> None:
+        """Keep ``body``, if it can be kept: a full disk or a folder that is gone costs the next process time and nothing else."""
+        if len(body) > MOST_ENTRY:
+            return
+        path = self._path(kind, name)
+        made = None
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            handle, made = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            with os.fdopen(handle, "wb") as file:
+                # No fsync: what a crash leaves half written has the wrong digest.
+                file.write(_MAGIC + _digest(kind, name, body) + b"\n" + body)
+            Path(made).replace(path)
+            made = None
+            self._added = True
+        except OSError:
+            pass
+        finally:
+            if made is not None:
+                Path(made).unlink(missing_ok=True)
+
+    def trim(self) -> None:
+        """Remove the least recently used entries beyond the limit; looks only where something was added."""
+        if not self._added:
+            return
+        entries = self._entries()
+        total = sum(size for _, size, _ in entries)
+        if total <= self._most:
+            return
+        for _, size, path in sorted(entries):
+            if total <= self._most * _SLACK:
+                break
+            try:
+                os.unlink(path)  # noqa: PTH108 - thousands of them
+            except OSError:
+                continue
+            total -= size
+
+    def _entries(self) -> list[tuple[int, int, str]]:
+        """Time of last use, size and path of each."""
+        found = []
+        try:
+            with os.scandir(self._folder) as folders:
+                names = [entry.path for entry in folders if entry.is_dir(follow_symlinks=False)]
+            for name in names:
+                with os.scandir(name) as files:
+                    for file in files:
+                        status = file.stat(follow_symlinks=False)
+                        found.append((status.st_mtime_ns, status.st_size, file.path))
+        except OSError:
+            return found
+        return found
+
+    def _path(self, kind: str, name: str) -> Path:
+        """One folder for a 256th of the names of a kind; hashed, so that no name can lead elsewhere."""
+        digest = hashlib.sha256(f"{kind}\n{name}".encode()).hexdigest()
+        return self._folder / digest[:2] / digest
+
+
+def _digest(kind: str, name: str, body: bytes) -> bytes:
+    digest = hashlib.sha256(f"{kind}\n{name}\n".encode())
+    digest.update(body)
+    return digest.hexdigest().encode()
