@@ -33,7 +33,6 @@ log = logging.getLogger("trimtab.flux")
 _TIMEOUT = (5.0, 30.0)  # seconds to connect, and between two bytes of an answer
 _WATCH_SECONDS = 300
 _WATCH_SILENCE = 120.0  # bookmarks come about once a minute; a link that is silent for longer is dead
-_PAGE = 500
 _LONGEST_PAUSE = 30.0
 
 
@@ -74,11 +73,13 @@ class Change:
 class Cluster:
     """One API server. Methods raise OutsideError where it does not answer as it should; safe to use from several threads."""
 
-    def __init__(self, configuration: kubernetes.client.Configuration) -> None:
+    def __init__(self, configuration: kubernetes.client.Configuration, page: int = 500) -> None:
+        """``page``: how many objects one answer to a list may have."""
+        self._page = page
         self._api = kubernetes.client.CustomObjectsApi(kubernetes.client.ApiClient(configuration))
 
     @classmethod
-    def connect(cls, kubeconfig: Path | None) -> Cluster:
+    def connect(cls, kubeconfig: Path | None, page: int = 500) -> Cluster:
         """By a kubeconfig file where one is named; else as a pod, or by the environment as kubectl does."""
         configuration = kubernetes.client.Configuration()
         try:
@@ -92,14 +93,14 @@ class Cluster:
             raise OutsideError(
                 f"no cluster to talk to: {printable(str(error), 200)}; name one with --kubeconfig"
             ) from error
-        return cls(configuration)
+        return cls(configuration, page)
 
     def list(self, resource: Resource, namespace: str | None) -> tuple[list[dict[str, Any]], str]:
         """All objects, in pages, and the resource version from which a watch goes on."""
         items: list[dict[str, Any]] = []
         token: str | None = None
         while True:
-            page = self._listed(resource, namespace, limit=_PAGE, **({"_continue": token} if token else {}))
+            page = self._listed(resource, namespace, limit=self._page, **({"_continue": token} if token else {}))
             items += page.get("items") or ()
             metadata = page.get("metadata") or {}
             token = metadata.get("continue")
@@ -301,15 +302,21 @@ class Informer:
         if change.kind == "DELETED":
             self._items.pop(key, None)
         else:
-            self._items[key] = change.item
+            self._items[key] = _slim(change.item)
         self._on_change(key)
 
     def _replace(self, items: list[dict[str, Any]]) -> None:
-        fresh: dict[Key, Object] = {_key(item): item for item in items}
+        fresh: dict[Key, Object] = {_key(item): _slim(item) for item in items}
         before, self._items = self._items, fresh
         for key in sorted(before.keys() | fresh.keys()):
             if before.get(key) != fresh.get(key):
                 self._on_change(key)
+
+
+def _slim(item: Object) -> Object:
+    """Without the record of who set which field: it is as large as the rest, and nobody here reads it."""
+    metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    return {**item, "metadata": metadata}
 
 
 def _key(item: Object) -> Key:

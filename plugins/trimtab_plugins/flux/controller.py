@@ -64,7 +64,6 @@ class Controller:
         self._cluster = cluster
         self._settings = settings
         self._stop = stop
-        self._halt = threading.Event()  # set later than ``stop``: what is under way has been completed
         self.metrics = ControllerMetrics()
         self._store = ArchiveStore(settings.storage)
         self._store.open(time.time())
@@ -118,7 +117,7 @@ class Controller:
             self._worker.join(timeout=60)
             self._election.stop()
             self._watches.stop()
-            self._halt.wait(self._settings.drain_seconds)
+            time.sleep(self._settings.drain_seconds)
             self._archives.stop()
             self._observation.stop()
 
