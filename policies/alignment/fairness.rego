@@ -13,8 +13,10 @@ finding contains object.union(unfair(version), leniency(version)) if {
 	lib.on_device
 	input.alignment.fairness
 	some version in input.model.versions
-	not version.fairness.verdict == "fine"
+	not fine(version)
 }
+
+fine(version) if version.fairness.verdict == "fine"
 
 unfair(version) := {
 	"item": version.version,

@@ -12,13 +12,15 @@ import data.trimtab.lib
 finding contains {
 	"field": "spec.inference.maximumPerMinute",
 	"got": got,
-	"expected": concat("", ["at most ", format_int(input.alignment.maximum_per_minute, 10)]),
+	"expected": concat("", ["at most ", lib.shown(input.alignment.maximum_per_minute)]),
 } if {
 	lib.on_cluster
 	input.alignment.maximum_per_minute
-	not lib.at_most(input.inference.maximum_per_minute, input.alignment.maximum_per_minute)
+	not within
 }
 
-got := format_int(input.inference.maximum_per_minute, 10) if {
+within if lib.at_most(input.inference.maximum_per_minute, input.alignment.maximum_per_minute)
+
+got := lib.shown(input.inference.maximum_per_minute) if {
 	is_number(input.inference.maximum_per_minute)
 } else := "no limit"

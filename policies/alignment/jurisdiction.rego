@@ -14,5 +14,7 @@ finding contains {
 } if {
 	lib.on_device
 	input.alignment.jurisdictions
-	not input.group.jurisdiction in input.alignment.jurisdictions
+	not covered
 }
+
+covered if input.group.jurisdiction in input.alignment.jurisdictions

@@ -16,8 +16,10 @@ finding contains {
 	lib.on_cluster
 	input.alignment.approved_pipelines
 	some version in input.model.versions
-	not version.pipeline in input.alignment.approved_pipelines
+	not approved(version)
 }
+
+approved(version) if version.pipeline in input.alignment.approved_pipelines
 
 pipeline(version) := version.pipeline if {
 	is_string(version.pipeline)

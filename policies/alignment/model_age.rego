@@ -13,7 +13,7 @@ finding contains {
 	"item": version.version,
 	"field": lib.version_field,
 	"got": concat("", [version.version, ", released ", released(version)]),
-	"expected": concat("", ["released at most ", format_int(input.alignment.maximum_age_days, 10), " days ago"]),
+	"expected": concat("", ["released at most ", lib.shown(input.alignment.maximum_age_days), " days ago"]),
 } if {
 	lib.on_cluster
 	input.alignment.maximum_age_days

@@ -11,7 +11,7 @@ import data.trimtab.lib
 finding contains {
 	"field": lib.model_field,
 	"got": concat("", [lib.text(["model", "name"]), ", last released ", newest]),
-	"expected": concat("", ["a release in the last ", format_int(input.alignment.refresh_days, 10), " days"]),
+	"expected": concat("", ["a release in the last ", lib.shown(input.alignment.refresh_days), " days"]),
 } if {
 	lib.on_cluster
 	input.alignment.refresh_days

@@ -16,5 +16,7 @@ finding contains {
 	lib.on_device
 	input.alignment.signature
 	some version in input.model.versions
-	not version.signed == true
+	not signed(version)
 }
+
+signed(version) if version.signed == true

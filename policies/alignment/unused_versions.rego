@@ -13,7 +13,7 @@ finding contains {
 	"item": version.version,
 	"field": lib.model_field,
 	"got": concat("", [lib.text(["model", "name"]), " ", version.version, ", unused, released ", released(version)]),
-	"expected": concat("", ["unused versions of at most ", format_int(input.alignment.unused_days, 10), " days"]),
+	"expected": concat("", ["unused versions of at most ", lib.shown(input.alignment.unused_days), " days"]),
 } if {
 	lib.on_cluster
 	input.alignment.unused_days

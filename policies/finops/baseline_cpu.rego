@@ -19,5 +19,7 @@ finding contains {
 } if {
 	lib.on_cluster
 	baseline := baselines[input.finops.name]
-	not lib.at_most(input.limits.cpu.milli, baseline.milli)
+	not within(baseline)
 }
+
+within(baseline) if lib.at_most(input.limits.cpu.milli, baseline.milli)

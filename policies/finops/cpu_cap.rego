@@ -15,5 +15,7 @@ finding contains {
 } if {
 	lib.on_cluster
 	input.finops.caps.cpu
-	not lib.at_most(input.limits.cpu.milli, input.finops.caps.cpu.milli)
+	not within
 }
+
+within if lib.at_most(input.limits.cpu.milli, input.finops.caps.cpu.milli)

@@ -16,5 +16,7 @@ finding contains {
 	lib.on_cluster
 	input.finops.caps.gpu
 	input.limits.gpu
-	not lib.at_most(input.limits.gpu.milli, input.finops.caps.gpu.milli)
+	not within
 }
+
+within if lib.at_most(input.limits.gpu.milli, input.finops.caps.gpu.milli)

@@ -15,5 +15,7 @@ finding contains {
 } if {
 	lib.on_cluster
 	input.finops.caps.memory
-	not lib.at_most(input.limits.memory.bytes, input.finops.caps.memory.bytes)
+	not within
 }
+
+within if lib.at_most(input.limits.memory.bytes, input.finops.caps.memory.bytes)

@@ -10,11 +10,13 @@ import data.trimtab.lib
 finding contains {
 	"item": version.version,
 	"field": lib.version_field,
-	"got": concat("", [version.version, " of ", format_int(version.size, 10), " bytes"]),
+	"got": concat("", [version.version, " of ", lib.shown(version.size), " bytes"]),
 	"expected": concat("", ["at most ", lib.text(["finops", "update", "text"])]),
 } if {
 	lib.on_device
 	input.finops.update
 	some version in input.model.versions
-	not lib.at_most(version.size, input.finops.update.bytes)
+	not within(version)
 }
+
+within(version) if lib.at_most(version.size, input.finops.update.bytes)

@@ -8,6 +8,9 @@ on_cluster if input.subject.kind == "EdgeAIDeployment"
 
 on_device if input.subject.kind in {"EdgeAIDeployment", "OnDeviceModel"}
 
+# Beware: in "not f(input.a.b)" a missing b makes the whole body undefined, and its finding vanish. Rules say
+# "not within" of a rule "within if f(input.a.b)" instead; a test looks for the former.
+
 # Whole numbers alone: in Rego "751m" > 750 and null < 750 are true, so types are asked first.
 at_most(value, most) if {
 	is_number(value)
@@ -35,6 +38,5 @@ names(path) := {name | some name in object.get(input, path, [])}
 
 listed(items) := concat(", ", sort(items))
 
-else_nothing(found) := found if {
-	found != ""
-} else := "nothing"
+# Any value as text. Not format_int: what it does not take would make a finding vanish.
+shown(value) := json.marshal(value)

@@ -1,0 +1,184 @@
+"""``trimtab policy``: build, test, check and explain the rules that fleets are judged by."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trimtab_kernel.commandline import Command, print_json, print_problems
+from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem, quoted
+
+if TYPE_CHECKING:
+    import argparse
+
+    from trimtab_config.policy.bundle import PolicyBundle, RuleText
+    from trimtab_config.policy.opa_binary import Opa
+
+
+def _with_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, nargs="+", metavar="FOLDER", help="a folder of Rego")
+    parser.add_argument("--opa", default="opa", metavar="PATH", help="the opa program; the one on the PATH otherwise")
+
+
+def _opa(arguments: argparse.Namespace) -> Opa:
+    from trimtab_config.policy.opa_binary import Opa
+
+    for folder in arguments.folder:
+        if not folder.is_dir():
+            raise OutsideError(f"{folder} is no folder")
+    return Opa.found(arguments.opa)
+
+
+def configure_build(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    _with_sources(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="D", help="write the bundle into this folder"
+    )
+
+
+def build(arguments: argparse.Namespace) -> ExitCode:
+    """Build, try, and only then write: what was there stays where anything fails."""
+    from trimtab_config.policy.shipped import WasmEngine, write_bundle
+
+    bundle = _opa(arguments).build(arguments.folder)
+    (decision,) = WasmEngine(bundle).decide([b"{}"])
+    if decision.allowed:
+        problem = Problem("F506", got="rules that allow an empty input", expected="a refusal: it lacks everything")
+        raise InputError(problem)
+    try:
+        write_bundle(bundle, arguments.output)
+    except OSError as error:
+        raise OutsideError(f"cannot write {arguments.output}: {error.strerror or error}") from error
+    print(f"{len(bundle.rules)} rules, {len(bundle.module)} bytes, digest {bundle.digest}", file=sys.stderr)
+    return ExitCode.DONE
+
+
+def check(arguments: argparse.Namespace) -> ExitCode:
+    """Print what OPA has against the sources."""
+    problems = _opa(arguments).check(arguments.folder)
+    print_problems(problems)
+    return ExitCode.PROBLEMS if problems else ExitCode.DONE
+
+
+def configure_test(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    _with_sources(parser)
+    parser.add_argument(
+        "--coverage", type=float, default=95.0, metavar="PERCENT", help="least share of lines tested (95)"
+    )
+    parser.add_argument(
+        "--no-rego", action="store_true", help="only the tables of cases, on the shipped bundle: no opa"
+    )
+
+
+def test(arguments: argparse.Namespace) -> ExitCode:
+    """Run ``_test.rego`` and the tables; print what fails."""
+    from trimtab_config.policy.cases import case_problems, read_tables
+    from trimtab_config.policy.shipped import gate_of
+
+    problems: list[Problem] = []
+    said = ""
+    gate = gate_of()
+    if not arguments.no_rego:
+        opa = _opa(arguments)
+        report = opa.test(arguments.folder)
+        problems += [Problem("F507", got=f"{name} failed", expected="every test to pass") for name in report.failed]
+        if report.coverage < arguments.coverage:
+            where = ", ".join(report.uncovered[:5])
+            got = f"{report.coverage:g} % of the lines tested"
+            problems.append(Problem("F507", got=got, expected=f"at least {arguments.coverage:g} %", hint=where))
+        said = f"{report.count} tests, {report.coverage:g} % of the lines; "
+        gate = gate_of(opa.build(arguments.folder))
+    tables = [table for folder in arguments.folder for table in read_tables(folder)]
+    problems += [problem for table in tables for problem in case_problems(table, gate)]
+    if problems:
+        print_problems(problems)
+        return ExitCode.PROBLEMS
+    print(f"{said}{sum(len(table.cases) for table in tables)} cases", file=sys.stderr)
+    return ExitCode.DONE
+
+
+def configure_explain(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument(
+        "rule", nargs="?", metavar="RULE", help="a rule such as finops.cpu-cap; all of them without one"
+    )
+    parser.add_argument(
+        "--bundle", type=Path, metavar="D", help="explain the rules of this bundle, not the shipped ones"
+    )
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="for people, or for machines")
+
+
+def explain(arguments: argparse.Namespace) -> ExitCode:
+    """Print one rule, or one line for each."""
+    from trimtab_config.policy.shipped import bundle_at, shipped_bundle
+    from trimtab_config.spec.nearest import did_you_mean
+
+    bundle: PolicyBundle = shipped_bundle() if arguments.bundle is None else bundle_at(arguments.bundle)
+    rules = [bundle.rules[name] for name in sorted(bundle.rules)]
+    if arguments.rule is not None:
+        rules = [rule for rule in rules if rule.name == arguments.rule]
+        if not rules:
+            hint = did_you_mean(arguments.rule, sorted(bundle.rules)) or "'trimtab policy explain' lists them"
+            raise InputError(Problem("F508", got=quoted(arguments.rule), expected="the name of a rule", hint=hint))
+    if arguments.output == "json":
+        print_json({"digest": bundle.digest, "builder": bundle.builder, "rules": [rule.to_json() for rule in rules]})
+    elif arguments.rule is None:
+        width = max(len(rule.name) for rule in rules)
+        print(*(f"{rule.name:<{width}}  {rule.title}" for rule in rules), sep="\n")
+    else:
+        print(_text(rules[0]))
+    return ExitCode.DONE
+
+
+def _text(rule: RuleText) -> str:
+    import textwrap
+
+    why, unblock = (
+        textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="  ") for text in (rule.why, rule.unblock)
+    )
+    return f"{rule.name}: {rule.title}\n\nwhy:\n{why}\n\nhow to get unblocked:\n{unblock}\n\nsource: {rule.source}"
+
+
+COMMAND = Command(
+    name="policy",
+    summary="Build, test, check and explain the rules that fleets are judged by.",
+    examples=(
+        "trimtab policy explain",
+        "trimtab policy explain finops.cpu-cap",
+        "trimtab policy test policies",
+    ),
+    subcommands=(
+        Command(
+            name="build",
+            summary="Build a bundle of Rego for WebAssembly; needs the opa program.",
+            details="The bundle is tried before it is written, so a bundle that fails never takes the place of one that works.",
+            examples=("trimtab policy build our-rules -o our-rules/bundle",),
+            configure=configure_build,
+            run=build,
+        ),
+        Command(
+            name="test",
+            summary="Run the tests of the rules and their tables of cases; needs the opa program.",
+            examples=("trimtab policy test policies", "trimtab policy test policies --no-rego"),
+            configure=configure_test,
+            run=test,
+        ),
+        Command(
+            name="check",
+            summary="Check Rego strictly, and what every rule must say of itself; needs the opa program.",
+            examples=("trimtab policy check policies",),
+            configure=_with_sources,
+            run=check,
+        ),
+        Command(
+            name="explain",
+            summary="Say what a rule is for and how to get unblocked.",
+            examples=("trimtab policy explain alignment.fairness", "trimtab policy explain --output json"),
+            configure=configure_explain,
+            run=explain,
+        ),
+    ),
+)
