@@ -17,6 +17,13 @@ finding contains {
 	not within
 }
 
+# A window that ends where it begins is the whole day.
+within if {
+	is_number(input.finops.window.from)
+	input.finops.window.from == input.finops.window.until
+	is_number(input.update.window.from)
+}
+
 # Minutes of the day; a window may go over midnight, so both are turned until the policy's begins at 0.
 within if {
 	policy := input.finops.window

@@ -13,9 +13,17 @@ from trimtab_kernel.problems import ExitCode, Problem, sort_problems
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.cli.fleet import Fleet
+
+
+NOT_BLOCKING = ("F502", "F503")
+"""What policies say without refusing, from the stronger to the weaker."""
+REFUSALS = ("F501", "F504")
+TOO_OLD = "F603"
+AGE_RULE = "alignment.model-age:"
 
 
 def _date(text: str) -> datetime.date:
@@ -38,6 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-of", type=_date, metavar="DATE", help="judge dates (Holds, prices, model age) as of this day, not today"
     )
+    parser.add_argument(
+        "--policy-level",
+        choices=("deny", "warn", "dry-run"),
+        default="warn",
+        help="show what policies refuse; also what they warn of (default); also what rules on trial find",
+    )
     parser.add_argument("--output", choices=("text", "json"), default="text", help="for people, or for machines")
 
 
@@ -47,39 +61,59 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 
     as_of: datetime.date = arguments.as_of or datetime.datetime.now(datetime.UTC).astimezone().date()
     fleet = read_fleet(arguments.path)
-    problems = fleet_problems(fleet, as_of)
+    problems = fleet_problems(fleet, as_of, arguments.policy_level)
+    blocking = tuple(problem for problem in problems if problem.code not in NOT_BLOCKING)
     if arguments.output == "json":
         print_json(report(fleet, problems, as_of))
     elif problems:
         print_problems(problems)
-    else:
+    if arguments.output != "json" and not blocking:
         print(f"valid: {summary(fleet)}", file=sys.stderr)
-    return ExitCode.PROBLEMS if problems else ExitCode.DONE
+    if not blocking:
+        return ExitCode.DONE
+    return ExitCode.REFUSED if all(problem.code in REFUSALS for problem in blocking) else ExitCode.PROBLEMS
 
 
-def fleet_problems(fleet: Fleet, as_of: datetime.date) -> tuple[Problem, ...]:
-    """All problems of a fleet. What rests on something that could not be read is not judged: it would only be noise."""
+def fleet_problems(fleet: Fleet, as_of: datetime.date, policy_level: str = "warn") -> tuple[Problem, ...]:
+    """All problems of a fleet. What rests on something that could not be read is not judged: it would only be noise.
+
+    What policies warn of is among them for the level "warn", what rules on trial find for "dry-run".
+    """
     from trimtab_config.catalog.dates import date_problems
     from trimtab_config.plan.reach import reach_problems
 
     problems = [*fleet.problems, *date_problems(fleet.catalog, as_of)]
     if fleet.is_folder and not fleet.problems:
         problems += reach_problems(fleet.catalog)
-        problems += _compile_problems(fleet.catalog)
+        problems += _policy_problems(problems, _compile_problems(fleet.catalog, as_of), policy_level)
     return sort_problems(problems)
 
 
-def _compile_problems(catalog: Catalog) -> tuple[Problem, ...]:
+def _policy_problems(known: Iterable[Problem], found: Iterable[Problem], level: str) -> list[Problem]:
+    """Of what was ``found``, what the level shows, and nothing of policy at a place that is known for the same reason."""
+    places = {(problem.file, problem.line, problem.field) for problem in known if problem.code == TOO_OLD}
+    hidden = NOT_BLOCKING[{"deny": 0, "warn": 1, "dry-run": 2}[level] :]
+    return [
+        problem
+        for problem in found
+        if problem.code not in hidden
+        and not (problem.hint.startswith(AGE_RULE) and (problem.file, problem.line, problem.field) in places)
+    ]
+
+
+def _compile_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem, ...]:
     """What would keep a group from being rendered, and what is asked for but held."""
     from rich.console import Console
 
+    from trimtab_config.policy.shipped import gate_of
     from trimtab_config.render import bundle
 
+    gate = gate_of()
     console = Console(stderr=True)
     if not console.is_terminal:
-        return bundle.fleet_problems(catalog)
+        return bundle.fleet_problems(catalog, gate=gate, as_of=as_of)
     with console.status(f"compiling {len(catalog.groups)} device groups"):
-        return bundle.fleet_problems(catalog)
+        return bundle.fleet_problems(catalog, gate=gate, as_of=as_of)
 
 
 def summary(fleet: Fleet) -> str:
@@ -103,7 +137,7 @@ def report(fleet: Fleet, problems: tuple[Problem, ...], as_of: datetime.date) ->
             {"apiVersion": skipped.api_version, "file": skipped.file, "kind": skipped.kind, "line": skipped.line}
             for skipped in fleet.read.skipped
         ],
-        "valid": not problems,
+        "valid": all(problem.code in NOT_BLOCKING for problem in problems),
     }
 
 

@@ -142,7 +142,7 @@ def changed(fleet: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
             place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
         key = int(last) if isinstance(place, list) else last
         if value is not None:
-            place[key] = value
+            place[key] = copy.deepcopy(value)
         elif key in place:
             del place[key]
     return result
