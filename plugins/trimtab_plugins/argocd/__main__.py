@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from trimtab_kernel.commandline import run_command
-from trimtab_plugins.argocd.command import run_generate
+from trimtab_kernel.commandline import Parser, parse_and_run
+from trimtab_plugins.argocd.command import GENERATE, configure_generate
 
-sys.exit(int(run_command(argparse.Namespace(run=run_generate))))
+parser = Parser(prog="python3 -I -m trimtab_plugins.argocd", description=GENERATE.summary, allow_abbrev=False)
+configure_generate(parser)
+parser.set_defaults(run=GENERATE.run)
+sys.exit(parse_and_run(parser, None))

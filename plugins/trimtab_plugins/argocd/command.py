@@ -38,12 +38,24 @@ def _mode(text: str) -> int:
     return value
 
 
+def _add_monitoring(parser: argparse.ArgumentParser) -> None:
+    choices = ("annotations", "operator")
+    shown = "how Prometheus finds pods and rules, as in 'trimtab render' (default: annotations)"
+    parser.add_argument("--monitoring", choices=choices, default=choices[0], help=shown)
+
+
+def configure_generate(parser: argparse.ArgumentParser) -> None:
+    """Arguments; what to render comes by the environment."""
+    _add_monitoring(parser)
+
+
 def configure_server(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     add = parser.add_argument
     add("--config-dir", type=Path, required=True, metavar="D", help="the folder of plugin.yaml")
     add("--socket-dir", type=Path, required=True, metavar="D", help="where repo-server looks for sockets of plugins")
     add("--socket-mode", type=_mode, default=0o755, metavar="MODE", help="who may connect, in octal (default: 755)")
+    _add_monitoring(parser)
     add("--metrics-port", type=_number(0, 65535), metavar="P", help="serve /metrics and /healthz there; 0: any port")
     add("--metrics-host", default="127.0.0.1", metavar="ADDRESS", help="the address for it (default: 127.0.0.1)")
     add("--threads", type=_number(1, 64), default=2, metavar="N", help="groups rendered at once (default: 2)")
@@ -64,6 +76,7 @@ def run_server(arguments: argparse.Namespace) -> ExitCode:
     """Serve until a signal comes."""
     import asyncio
 
+    from trimtab_config.compilation import Monitoring
     from trimtab_plugins.argocd.plugin_config import load_plugin_config
     from trimtab_plugins.argocd.rendering import FleetRenderer
     from trimtab_plugins.argocd.server import Settings
@@ -82,7 +95,7 @@ def run_server(arguments: argparse.Namespace) -> ExitCode:
     )
     from trimtab_plugins.argocd.signals import serve_until_signal
 
-    renderer = FleetRenderer()
+    renderer = FleetRenderer(Monitoring(arguments.monitoring))
     renderer.warm()
     asyncio.run(serve_until_signal(config, settings, renderer))
     sys.stderr.flush()
@@ -92,13 +105,13 @@ def run_server(arguments: argparse.Namespace) -> ExitCode:
 
 def run_generate(arguments: argparse.Namespace) -> ExitCode:
     """Render the group that the environment names from the working directory."""
-    del arguments
+    from trimtab_config.compilation import Monitoring
     from trimtab_plugins.argocd.diagnosis import diagnosis
     from trimtab_plugins.argocd.generation import generate
     from trimtab_plugins.argocd.parameters import shown_folder
 
     try:
-        stream = generate(Path(), os.environ)
+        stream = generate(Path(), os.environ, Monitoring(arguments.monitoring))
     except InputError as error:
         # The stock server copies stderr into the Application.
         print(diagnosis(error.problems, shown_folder(os.environ, "")), file=sys.stderr)  # noqa: T201 - stderr is for people
@@ -131,5 +144,6 @@ GENERATE = Command(
         "ARGOCD_APP_PARAMETERS. In plugin.yaml it stands as 'python3 -I -m trimtab_plugins.argocd', so that nothing in the "
         "checkout is ever imported."
     ),
+    configure=configure_generate,
     run=run_generate,
 )

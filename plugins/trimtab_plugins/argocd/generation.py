@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from trimtab_config.compilation import Monitoring
 
-def generate(folder: Path, environment: Mapping[str, str]) -> bytes:
+
+def generate(folder: Path, environment: Mapping[str, str], monitoring: Monitoring) -> bytes:
     """The manifests of the group, as `trimtab render` prints them; never none.
 
     Raises InputError with all problems: of the parameters (A114), of names (A108), of files, of references and of compiling.
@@ -26,7 +28,7 @@ def generate(folder: Path, environment: Mapping[str, str]) -> bytes:
     read = read_folder(folder)
     problems = [*read.problems, *(_not_text(name) for name in read.files if not _is_text(name))]
     fleet = FleetFiles(read.files, sort_problems(problems))
-    options = RenderOptions(price_book=wish.price_book)
+    options = RenderOptions(price_book=wish.price_book, monitoring=monitoring)
     return compile_group(fleet, wish, shown, lambda files: FleetCompiler().open(files, shown, options)).stream
 
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from trimtab_config.compilation import FleetCompiler, RenderOptions
+from trimtab_config.compilation import FleetCompiler, Monitoring, RenderOptions
 from trimtab_config.compilation.fleet import placed
 from trimtab_kernel.problems import InputError, Problem, quoted
 from trimtab_plugins.argocd.progress import WatchedFiles
@@ -16,7 +16,7 @@ from trimtab_plugins.argocd.progress import WatchedFiles
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from trimtab_config.compilation import CompiledFleet, Monitoring, RenderedGroup
+    from trimtab_config.compilation import CompiledFleet, RenderedGroup
     from trimtab_plugins.argocd.checkout import FleetFiles
     from trimtab_plugins.argocd.parameters import Wish
     from trimtab_plugins.argocd.progress import Progress
@@ -64,7 +64,7 @@ class FleetRenderer:
     another group, come at the same commit one after another.
     """
 
-    def __init__(self, monitoring: Monitoring | None = None) -> None:
+    def __init__(self, monitoring: Monitoring = Monitoring.ANNOTATIONS) -> None:
         self._monitoring = monitoring
         self._compiler = FleetCompiler()
         self._opening = threading.Lock()
@@ -102,9 +102,7 @@ class FleetRenderer:
             if isinstance(kept[0], InputError):
                 raise InputError(*kept[0].problems)
             return kept[0], True
-        options = RenderOptions(price_book=wish.price_book)
-        if self._monitoring is not None:
-            options = RenderOptions(price_book=wish.price_book, monitoring=self._monitoring)
+        options = RenderOptions(price_book=wish.price_book, monitoring=self._monitoring)
         try:
             compiled = self._compiler.open(WatchedFiles(files, progress), folder, options)
         except InputError as error:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
-from trimtab_kernel.problems import InputError, Problem, quoted
+from trimtab_kernel.problems import InputError, OutsideError, Problem, printable, quoted
 from trimtab_plugins.argocd import config_management_plugin_pb2 as pb
 from trimtab_plugins.argocd.checkout import Checkout, FleetFiles, fleet_folder
-from trimtab_plugins.argocd.diagnosis import diagnosis
+from trimtab_plugins.argocd.diagnosis import MAX_BYTES, cut, diagnosis
 from trimtab_plugins.argocd.parameters import Wish, read_wish, shown_folder
 from trimtab_plugins.argocd.progress import Progress
 from trimtab_plugins.argocd.telemetry import Outcome
@@ -264,6 +264,10 @@ class PluginService:
             return task.result()
         except InputError as error:
             await self._abort(call, error.problems)
+        except OutsideError as error:
+            call.outcome.status = grpc.StatusCode.UNAVAILABLE.name
+            await call.context.abort(grpc.StatusCode.UNAVAILABLE, cut(printable(str(error)), MAX_BYTES))
+            raise AssertionError from error  # abort raises
         except (grpc.aio.AbortError, asyncio.CancelledError):
             call.outcome.status = "CANCELLED" if call.outcome.status == "OK" else call.outcome.status
             raise

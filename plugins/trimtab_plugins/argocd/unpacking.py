@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
+from zlib import adler32
 
 from trimtab_kernel.problems import InputError, Problem, printable
 
@@ -29,6 +30,9 @@ _MAX_DEPTH = 256
 _RATIO_FROM = 32 * 1024 * 1024
 # Matches an empty, "." or ".." component (so also a leading, doubled or trailing slash), and NUL.
 _UNSAFE = re.compile(rb"(?:^|/)\.{0,2}(?:/|$)|\x00")
+_ELEVEN = re.compile(rb"[0-7]{11}").fullmatch
+_SIX = re.compile(rb"[0-7]{6}\0 ").fullmatch
+_FOLDER, _LINK, _GLOBAL = b"52g"
 _PLAIN_KEYS = frozenset(
     {b"path", b"linkpath", b"size", b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname", b"comment"}
 )
@@ -200,55 +204,62 @@ class Unpacking:
         kind = header[156]
         if header[257:262] != b"ustar" or not _sum_holds(header):
             _refuse("A107", "", "a header that is none, or has a wrong checksum", "a header of ustar or pax")
-        size = self._size(header)
+        digits = header[124:135]
+        # Nearly all sizes are eleven octal digits and an end, as Go and GNU write them.
+        size = int(digits, 8) if _ELEVEN(digits) and header[135] in b"\0 " else self._size(header)
+        if size > self._limits.unpacked_bytes:
+            _refuse("A105", _shown(header[:100].rstrip(b"\0")), f"an entry of {size} bytes", "a smaller file")
         if kind in b"xLK":
             self._announce(kind, size)
             return
-        name = self._name(header)
+        if self._path is not None:
+            name = self._path
+        else:
+            name, _, rest = header[:100].partition(b"\0")
+            if rest and rest.count(0) != len(rest):
+                _refuse("A108", _shown(name), "a name with NUL in it", "NUL only at its end")
+            if header[345] and header[257:263] == b"ustar\0":
+                name = _field(header[345:500], "a name") + b"/" + name
         self._entry(name, kind, size, header)
 
     def _entry(self, name: bytes, kind: int, size: int, header: bytes) -> None:
         target = b""
         if kind in b"0\0":
-            which = EntryKind.FOLDER if name.endswith(b"/") else EntryKind.FILE
-        elif kind == ord("5"):
+            which = EntryKind.FOLDER if name[-1:] == b"/" else EntryKind.FILE
+        elif kind == _FOLDER:
             which = EntryKind.FOLDER
-        elif kind == ord("2"):
+        elif kind == _LINK:
             which = EntryKind.LINK
             target = self._target if self._target is not None else _field(header[157:257], "the target of a link")
-        elif kind == ord("g"):
+        elif kind == _GLOBAL:
             _refuse("A112", "", "a header for all entries", "headers of single entries")
         else:
             _refuse("A109", _shown(name), _KINDS.get(kind, "an unknown kind of entry"), "a file, a folder or a link")
-        self._path = self._target = None
-        self._extended.clear()
-        if which is EntryKind.FOLDER:
-            name = name[:-1] if name.endswith(b"/") and len(name) > 1 else name
-            if name == b".":
-                return
-        _judge_name(name)
-        if size and which is not EntryKind.FILE:
-            _refuse("A107", _shown(name), f"{size} bytes of content", "none: it is no file")
+        if self._extended:
+            self._path = self._target = None
+            self._extended.clear()
+        if which is not EntryKind.FILE:
+            if which is EntryKind.FOLDER:
+                name = name[:-1] if name[-1:] == b"/" and len(name) > 1 else name
+                if name == b".":
+                    return
+            if size:
+                _refuse("A107", _shown(name), f"{size} bytes of content", "none: it is no file")
+        if _UNSAFE.search(name) or len(name) > _MAX_NAME or name.count(b"/") >= _MAX_DEPTH:
+            _refuse_name(name)
         if self._selection.entry(name, which, size, target):
             self._collect(size)
         else:
             self._skip = size + -size % _BLOCK
 
-    def _name(self, header: bytes) -> bytes:
-        if self._path is not None:
-            return self._path
-        name = _field(header[:100], "a name")
-        if header[257:263] == b"ustar\0" and header[345]:
-            return _field(header[345:500], "a name") + b"/" + name
-        return name
-
     def _size(self, header: bytes) -> int:
+        """A size that is not written as usual."""
         field = header[124:136]
-        # The top bit is GNU's way for what does not fit eleven octal digits: more than any limit, or written so to confuse.
-        size = int.from_bytes(field, "big") & ((1 << 95) - 1) if field[0] & 0x80 else _octal(field)
-        if size > self._limits.unpacked_bytes:
-            _refuse("A105", _shown(header[:100].rstrip(b"\0")), f"an entry of {size} bytes", "a smaller file")
-        if field[0] & 0x80:
+        if not field[0] & 0x80:
+            return _octal(field)
+        # GNU's way for what does not fit eleven octal digits: more than any limit, or written so to confuse.
+        size = int.from_bytes(field, "big") & ((1 << 95) - 1)
+        if size <= self._limits.unpacked_bytes:
             _refuse("A107", "", "a size in a form that it does not need", "octal digits")
         return size
 
@@ -280,22 +291,21 @@ class Unpacking:
         self._target = self._target if target is None else target
 
 
-def _judge_name(name: bytes) -> None:
-    if _UNSAFE.search(name) or len(name) > _MAX_NAME or name.count(b"/") >= _MAX_DEPTH:
-        if b"\0" in name:
-            got = "a name with NUL in it"
-        elif name.startswith(b"/"):
-            got = "an absolute name"
-        elif b".." in name.split(b"/"):
-            got = "a name that climbs up"
-        elif len(name) > _MAX_NAME:
-            got = f"a name of {len(name)} bytes"
-        elif name.count(b"/") >= _MAX_DEPTH:
-            got = f"a name of {name.count(b'/') + 1} parts"
-        else:
-            got = "a name with an empty part"
-        expected = f"a relative name of at most {_MAX_DEPTH} plain parts and {_MAX_NAME} bytes"
-        _refuse("A108", _shown(name), got, expected)
+def _refuse_name(name: bytes) -> NoReturn:
+    if b"\0" in name:
+        got = "a name with NUL in it"
+    elif name.startswith(b"/"):
+        got = "an absolute name"
+    elif b".." in name.split(b"/"):
+        got = "a name that climbs up"
+    elif len(name) > _MAX_NAME:
+        got = f"a name of {len(name)} bytes"
+    elif name.count(b"/") >= _MAX_DEPTH:
+        got = f"a name of {name.count(b'/') + 1} parts"
+    else:
+        got = "a name with an empty part"
+    expected = f"a relative name of at most {_MAX_DEPTH} plain parts and {_MAX_NAME} bytes"
+    _refuse("A108", _shown(name), got, expected)
 
 
 def _sum_holds(header: bytes) -> bool:
@@ -304,9 +314,10 @@ def _sum_holds(header: bytes) -> bool:
     Adler-32's low half is that sum plus one modulo 65521 (RFC 1950), many times faster than adding in Python; the sum of 256
     bytes is always below the modulus.
     """
-    halves = (zlib.adler32(header[:256]) & 0xFFFF) + (zlib.adler32(header[256:]) & 0xFFFF) - 2
+    halves = (adler32(header[:256]) & 0xFFFF) + (adler32(header[256:]) & 0xFFFF) - 2
     field = header[148:156]
-    return halves - sum(field) + 8 * 0x20 == _octal(field)
+    said = int(field[:6], 8) if _SIX(field) else _octal(field)
+    return halves - sum(field) + 8 * 0x20 == said
 
 
 def _octal(field: bytes) -> int:

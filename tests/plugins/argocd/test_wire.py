@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import grpc
@@ -44,15 +45,17 @@ def caller(server: Server) -> Iterator[Caller]:
         yield one
 
 
+@cache
 def group_names() -> list[str]:
     shown = subprocess.run([TRIMTAB, "render", str(wire.FLEET), "--list-groups"], check=True, capture_output=True)
     return shown.stdout.decode().split()
 
 
-def rendered(group: str, folder: Path = wire.FLEET, *options: str) -> list[str]:
+@cache
+def rendered(group: str, *options: str) -> list[str]:
     """The canonical JSON of what `trimtab render` prints."""
     shown = subprocess.run(
-        [TRIMTAB, "render", str(folder), "--group", group, *options], check=True, capture_output=True
+        [TRIMTAB, "render", str(wire.FLEET), "--group", group, *options], check=True, capture_output=True
     )
     return [canonical_json(item).decode() for item in yaml.safe_load_all(shown.stdout)]
 
@@ -105,7 +108,7 @@ def test_what_is_no_manifest_is_passed_over(caller: Caller) -> None:
 def test_the_price_book_can_be_pinned(caller: Caller) -> None:
     archive = tgz(fleet_files())
     env = {"ARGOCD_APP_PARAMETERS": parameters(group="kiosk-emea", price_book="eur-2026-q4")}
-    expected = rendered("kiosk-emea", wire.FLEET, "--price-book", "eur-2026-q4")
+    expected = rendered("kiosk-emea", "--price-book", "eur-2026-q4")
     assert caller.generate(request(archive, ".", env)) == expected
 
 
