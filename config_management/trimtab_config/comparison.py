@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from trimtab_config.cost.report import decimal_text, total_of
 from trimtab_config.render.bundle import COST_FILE
@@ -22,9 +22,8 @@ from trimtab_kernel.money import Figure, Grade
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from trimtab_config.compilation import RenderedGroup
     from trimtab_kernel.canonical import Json
-    from trimtab_kernel.desired import Artifact
+    from trimtab_kernel.desired import Artifact, DesiredDocument
 
 Identity: TypeAlias = tuple[str, str, str, str]
 """apiVersion, kind, namespace and name of an object."""
@@ -43,6 +42,25 @@ _DERIVED = frozenset(
         vocabulary.FLEET_SOURCE_DIGEST,
     )
 )
+
+
+class Rendering(Protocol):
+    """What is compared of one group; ``trimtab_config.compilation.RenderedGroup`` has it."""
+
+    @property
+    def group(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def objects(self) -> Sequence[Mapping[str, Any]]:
+        """Its Kubernetes objects as plain JSON values."""
+        ...
+
+    @property
+    def desired(self) -> DesiredDocument:
+        """What its devices should run."""
+        ...
 
 
 class Change(StrEnum):
@@ -209,7 +227,7 @@ class Comparison:
         }
 
 
-def compare(base: Mapping[str, RenderedGroup], head: Mapping[str, RenderedGroup]) -> Comparison:
+def compare(base: Mapping[str, Rendering], head: Mapping[str, Rendering]) -> Comparison:
     """What changes from ``base`` to ``head``, both by group. Equal objects in another order are no change."""
     changes = []
     unchanged = 0
@@ -233,7 +251,7 @@ def compare(base: Mapping[str, RenderedGroup], head: Mapping[str, RenderedGroup]
 # ---------------------------------------------------------------- objects
 
 
-def _objects(before: RenderedGroup | None, after: RenderedGroup | None) -> Iterator[ObjectChange]:
+def _objects(before: Rendering | None, after: Rendering | None) -> Iterator[ObjectChange]:
     one = {_identity(each): each for each in (before.objects if before else ())}
     other = {_identity(each): each for each in (after.objects if after else ())}
     for identity in sorted({*one, *other}):
@@ -317,7 +335,7 @@ def _below(path: str, key: str) -> str:
 # ---------------------------------------------------------------- models
 
 
-def _models(before: RenderedGroup | None, after: RenderedGroup | None) -> Iterator[ModelChange]:
+def _models(before: Rendering | None, after: Rendering | None) -> Iterator[ModelChange]:
     one, other = _states(before), _states(after)
     for key in sorted({*one, *other}):
         if one.get(key) != other.get(key):
@@ -325,7 +343,7 @@ def _models(before: RenderedGroup | None, after: RenderedGroup | None) -> Iterat
             yield ModelChange(model, deployment, one.get(key), other.get(key))
 
 
-def _states(group: RenderedGroup | None) -> dict[tuple[str, str], ModelState]:
+def _states(group: Rendering | None) -> dict[tuple[str, str], ModelState]:
     if group is None:
         return {}
     waves = {}
@@ -355,7 +373,7 @@ def _version(artifact: Artifact | None) -> str:
 _NOTHING = Figure(Decimal(0), Decimal(0), Decimal(0), Grade.ABSENT)
 
 
-def _costs(group: RenderedGroup | None) -> dict[str, Figure]:
+def _costs(group: Rendering | None) -> dict[str, Figure]:
     """The totals of the group's cost report, by currency."""
     if group is None:
         return {}
