@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import threading
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,6 +35,7 @@ log = logging.getLogger("trimtab.flux")
 _TIMEOUT = (5.0, 30.0)  # seconds to connect, and between two bytes of an answer
 _WATCH_SECONDS = 300
 _WATCH_SILENCE = 120.0  # bookmarks come about once a minute; a link that is silent for longer is dead
+_SHORTEST_WATCH = 1.0
 _LONGEST_PAUSE = 30.0
 
 
@@ -80,15 +83,15 @@ class Cluster:
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, page: int = 500) -> Cluster:
-        """By a kubeconfig file where one is named; else as a pod, or by the environment as kubectl does."""
+        """By a kubeconfig file where one is named or the environment names one, else as a pod, else by ~/.kube/config."""
         configuration = kubernetes.client.Configuration()
         try:
-            if kubeconfig is not None:
-                kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call] # the client has no types here
-                    config_file=str(kubeconfig), client_configuration=configuration
-                )
+            if kubeconfig is None and _in_pod():
+                kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call] # the client has no types here
             else:
-                kubernetes.config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
+                    config_file=None if kubeconfig is None else str(kubeconfig), client_configuration=configuration
+                )
         except (kubernetes.config.ConfigException, OSError, ValueError) as error:
             raise OutsideError(
                 f"no cluster to talk to: {printable(str(error), 200)}; name one with --kubeconfig"
@@ -223,13 +226,27 @@ class Cluster:
             return None
 
 
+def _in_pod() -> bool:
+    return "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
+
+
 class Informer:
     """What is known of one kind, kept up by a list and then a watch in a thread of its own."""
 
     def __init__(
-        self, cluster: Cluster, resource: Resource, namespace: str | None, on_change: Callable[[Key], None]
+        self,
+        cluster: Cluster,
+        resource: Resource,
+        namespace: str | None,
+        on_change: Callable[[Key], None],
+        *,
+        may_be_absent: bool = False,
     ) -> None:
-        """``on_change`` is called for each object that came, changed or went."""
+        """``on_change`` is called for each object that came, changed or went.
+
+        A kind that is not installed has no objects where it ``may_be_absent``; else it is waited for.
+        """
+        self._may_be_absent = may_be_absent
         self._cluster = cluster
         self._resource = resource
         self._namespace = namespace
@@ -269,7 +286,8 @@ class Informer:
                 pause = 0.0
             except AbsentKindError as error:
                 self._replace([])
-                self.synced.set()
+                if self._may_be_absent:
+                    self.synced.set()
                 self._tell(str(error))
                 pause = _LONGEST_PAUSE / 3
             except GoneError as error:
@@ -278,6 +296,10 @@ class Informer:
             except OutsideError as error:
                 self._tell(str(error))
                 pause = min(max(pause * 2, 0.5), _LONGEST_PAUSE)
+            except Exception:
+                # An answer that nobody foresaw must not end the watch for good while everything else looks alive.
+                log.exception("a fault while watching %s", self._resource.plural)
+                pause = _LONGEST_PAUSE
 
     def _tell(self, text: str) -> None:
         if text != self._told:
@@ -290,12 +312,15 @@ class Informer:
         self.synced.set()
         self._told = ""
         while not self._stop.is_set():
+            begun = time.monotonic()
             for change in self._cluster.watch(self._resource, self._namespace, version):
                 version = str(change.item["metadata"]["resourceVersion"])
                 if change.kind != "BOOKMARK":
                     self._take(change)
                 if self._stop.is_set():
                     return
+            if time.monotonic() - begun < _SHORTEST_WATCH:
+                self._stop.wait(_SHORTEST_WATCH)  # something between here and the server ends watches at once
 
     def _take(self, change: Change) -> None:
         key = _key(change.item)

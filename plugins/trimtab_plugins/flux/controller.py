@@ -75,7 +75,7 @@ class Controller:
             name="archives",
         )
         self._observation = HttpServer(
-            observation_application(self._unready, self._exposition), *settings.observe, name="observation"
+            observation_application(self._dead, self._unready, self._exposition), *settings.observe, name="observation"
         )
         base = f"http://{settings.advertise or self._archives.host_and_port}"
         self._reconciler = Reconciler(
@@ -90,6 +90,7 @@ class Controller:
         self._schedule = Schedule()
         self._wake = threading.Condition()
         self._looked: set[Key] = set()
+        self._begun = threading.Event()
         self._worker = threading.Thread(target=self._work, name="worker", daemon=True)
 
     @property
@@ -108,6 +109,7 @@ class Controller:
         self._watches.start()
         self._election.start()
         self._worker.start()
+        self._begun.set()
         try:
             self._stop.wait()
         finally:
@@ -192,7 +194,8 @@ class Controller:
             else:
                 self._schedule.succeeded(key, time.monotonic(), result.interval)
         if result.interval is None:
-            self.metrics.artifacts.remove(*key)
+            self._looked.discard(key)
+            self.metrics.forget(*key)
         elif result.groups:
             self.metrics.artifacts.labels(*key).set(result.groups)
 
@@ -208,11 +211,18 @@ class Controller:
 
     # ------------------------------------------------------------ what others ask
 
+    def _dead(self) -> str:
+        """A process whose worker or election has ended must be started again."""
+        if self._stop.is_set() or not self._begun.is_set():
+            return ""
+        gone = [thread.name for thread in (self._worker, self._election.thread) if not thread.is_alive()]
+        return f"ended: {', '.join(gone)}" if gone else ""
+
     def _unready(self) -> str:
         if self._stop.is_set():
             return "draining"
-        if not self._watches.synced(0):
-            return "the cluster's objects are not listed yet"
+        if waiting := self._watches.unsynced():
+            return f"not listed yet: {', '.join(waiting)}"
         left = self._watches.fleets() - self._looked
         return f"{len(left)} FleetArtifacts are not looked at yet" if left else ""
 
@@ -233,7 +243,8 @@ class _Watches:
         self._artifacts = Informer(cluster, ARTIFACTS, namespace, self._on_artifact)
         self._owners: dict[Key, str] = {}
         self._sources = {
-            kind: Informer(cluster, resource, namespace, self._on_source(kind)) for kind, resource in SOURCES.items()
+            kind: Informer(cluster, resource, namespace, self._on_source(kind), may_be_absent=True)
+            for kind, resource in SOURCES.items()
         }
 
     def start(self) -> None:
@@ -244,9 +255,13 @@ class _Watches:
         for each in self._all():
             each.stop()
 
+    def unsynced(self) -> list[str]:
+        """The kinds that have not been listed yet."""
+        return [each.resource.plural for each in self._all() if not each.synced.is_set()]
+
     def synced(self, timeout: float) -> bool:
-        """Whether every kind has been listed; waits at most ``timeout`` for each."""
-        return all(each.synced.wait(timeout) if timeout else each.synced.is_set() for each in self._all())
+        """Whether every kind has been listed; waits at most ``timeout`` seconds for each."""
+        return all(each.synced.wait(timeout) for each in self._all())
 
     def fleets(self) -> set[Key]:
         return set(self._fleets.items())
@@ -308,19 +323,19 @@ class _Election:
         self._memory = Memory()
         self._told = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="election", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="election", daemon=True)
 
     def leads(self) -> bool:
         """Whether this process may write now."""
         return self._settings.lease_namespace is None or leads(self._memory, self._terms, time.monotonic())
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
         """Give the lease back, so that another replica follows at once."""
         self._stop.set()
-        self._thread.join(timeout=10)
+        self.thread.join(timeout=10)
         write = release(self._memory, self._terms, datetime.now(UTC))
         self._memory = Memory()
         if write is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -45,6 +47,11 @@ class ControllerMetrics:
         )
         self.leader = Gauge("trimtab_flux_leader", "1 while this process writes.", registry=self._registry)
         self.waiting = Gauge("trimtab_flux_waiting", "FleetArtifacts that are due for a look.", registry=self._registry)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """A FleetArtifact is gone, and with it its series."""
+        with suppress(KeyError):
+            self.artifacts.remove(namespace, name)
 
     def text(self) -> tuple[bytes, str]:
         """The exposition and its content type."""

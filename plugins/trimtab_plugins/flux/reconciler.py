@@ -173,10 +173,13 @@ class Reconciler:
             fleet = read_fleet_artifact(item)
         except InputError:
             return
+        present, now = self._view.artifacts(fleet.namespace), self._now().timestamp()
         for group, (content, _, _) in known.groups.items():
-            self._store.sweep(
-                fleet.namespace, artifact_name(fleet.name, group), content, fleet.spec.history, self._now().timestamp()
-            )
+            name = artifact_name(fleet.name, group)
+            # What the cluster names stays, also where it could not be told of the newer one yet.
+            named = ((present.get(name, {}).get("status") or {}).get("artifact") or {}).get("revision", "")
+            current = {content, str(named).rpartition(":")[2]}
+            self._store.sweep(fleet.namespace, name, current, fleet.spec.history, now)
 
     def artifact_names(self) -> set[Key]:
         """Namespace and name of every artifact that was built."""

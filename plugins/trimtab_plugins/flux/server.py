@@ -53,21 +53,26 @@ class ArchiveApplication:
         await response(scope, receive, send)
 
 
-def observation_application(ready: Callable[[], str], metrics: Callable[[], tuple[bytes, str]]) -> ASGIApp:
-    """``/healthz``, ``/readyz`` (503 with the reason that ``ready`` gives, 200 for "") and ``/metrics``."""
+def observation_application(
+    dead: Callable[[], str], unready: Callable[[], str], metrics: Callable[[], tuple[bytes, str]]
+) -> ASGIApp:
+    """``/healthz`` and ``/readyz`` (503 with the reason that ``dead`` or ``unready`` gives, 200 for "") and ``/metrics``."""
 
     async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
+        return _said(dead())
 
     async def readyz(_: Request) -> Response:
-        reason = ready()
-        return PlainTextResponse(f"{reason or 'ok'}\n", status_code=503 if reason else 200)
+        return _said(unready())
 
     async def shown(_: Request) -> Response:
         content, kind = await run_in_threadpool(metrics)
         return Response(content, media_type=kind)
 
     return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", shown)])
+
+
+def _said(reason: str) -> Response:
+    return PlainTextResponse(f"{reason or 'ok'}\n", status_code=503 if reason else 200)
 
 
 class HttpServer:

@@ -131,8 +131,8 @@ class ArchiveStore:
         os.utime(path, (now, now))
         return True
 
-    def sweep(self, namespace: str, name: str, current: str, keep: int, now: float) -> int:
-        """Remove all but the ``keep`` newest releases, ``current`` always among them; gives how many went.
+    def sweep(self, namespace: str, name: str, current: Collection[str], keep: int, now: float) -> int:
+        """Remove all but the ``keep`` newest releases, all ``current`` ones always among them; gives how many went.
 
         A release goes at the earliest 60 s after another took its place.
         """
@@ -143,10 +143,11 @@ class ArchiveStore:
                 found = sorted(((path.stat().st_mtime, path) for path in folder.glob("*.tar.gz")), reverse=True)
             except FileNotFoundError:
                 return 0
-            found.sort(key=lambda each: (each[1].name != f"{current}.tar.gz", -each[0]))
+            names = {f"{content}.tar.gz" for content in current}
+            found.sort(key=lambda each: (each[1].name not in names, -each[0]))
             for rank, (_, path) in enumerate(found):
                 superseded = found[rank - 1][0] if rank else now
-                if rank >= keep and now - superseded >= RETENTION_SECONDS:
+                if rank >= keep and path.name not in names and now - superseded >= RETENTION_SECONDS:
                     path.unlink(missing_ok=True)
                     removed += 1
         return removed

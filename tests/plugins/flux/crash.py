@@ -26,7 +26,7 @@ def publish(root: Path) -> None:
     store = ArchiveStore(root)
     store.open(NOW)
     store.put("ns", "name", NEW, NOW)
-    store.sweep("ns", "name", NEW.content, 1, NOW + 100)
+    store.sweep("ns", "name", {NEW.content}, 1, NOW + 100)
 
 
 def crash(root: Path, at: int) -> bool:

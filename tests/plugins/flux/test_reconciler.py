@@ -349,3 +349,41 @@ def test_a_suspended_one_is_left_alone_and_one_that_is_gone_is_forgotten(stand: 
     assert stand.cluster.writes == []
     del stand.cluster.fleets[KEY]
     assert stand.look() == Reconciled("gone", None)
+
+
+def test_what_the_cluster_names_is_kept_while_it_cannot_be_told_of_a_newer_one(stand: Stand) -> None:
+    stand.cluster.fleets[KEY] = fleet_item(path="fleet", history=1)
+    stand.push(tree())
+    stand.look()
+    named = stand.archive("site-00001")
+    stand.push(changed(1, 7))
+    stand.cluster.fail_after = len(stand.cluster.writes)
+    with pytest.raises(OutsideError):
+        stand.look(later=1000)
+    stand.now += timedelta(hours=1)
+    stand.reconciler.sweep(KEY)
+    assert named.exists()
+    stand.cluster.fail_after = None
+    stand.look(later=1000)
+    assert not named.exists()
+
+
+def test_a_store_that_cannot_be_written_is_told_and_tried_again(stand: Stand) -> None:
+    stand.push(tree())
+    stand.look()
+    before = dict(stand.cluster.external)
+    folder = stand.archive("site-00001").parent
+    aside = folder.rename(folder.with_name("aside"))
+    folder.write_text("in the way")
+    stand.push(changed(1, 7))
+    result = stand.look()
+    assert (result.outcome, result.retry) == ("StorageOperationFailed", True)
+    assert "site-00001" in stand.cluster.ready()["message"]
+    [lost] = stand.cluster.external["fleet-site-00001"]["status"]["conditions"]
+    assert lost["reason"] == "StorageOperationFailed"
+    others = {name: item for name, item in stand.cluster.external.items() if name != "fleet-site-00001"}
+    assert others == {name: before[name] for name in others}
+    folder.unlink()
+    aside.rename(folder)
+    assert stand.look().outcome == "Succeeded"
+    assert stand.cluster.external["fleet-site-00001"]["status"]["conditions"][0]["status"] == "True"

@@ -157,16 +157,20 @@ def test_everything_else_is_404_and_lists_nothing(served: tuple[HttpServer, list
 
 
 def test_health_readiness_and_metrics() -> None:
-    reasons = ["not yet"]
+    reasons = ["not yet", ""]
     metrics = ControllerMetrics()
     metrics.published.inc(3)
-    server = HttpServer(observation_application(lambda: reasons[0], metrics.text), "127.0.0.1", 0, "test")
+    server = HttpServer(
+        observation_application(lambda: reasons[1], lambda: reasons[0], metrics.text), "127.0.0.1", 0, "test"
+    )
     server.start()
     try:
         assert ask(server, "GET", "/healthz")[::2] == (200, b"ok\n")
         assert ask(server, "GET", "/readyz")[::2] == (503, b"not yet\n")
         reasons[0] = ""
         assert ask(server, "GET", "/readyz")[::2] == (200, b"ok\n")
+        reasons[1] = "ended: worker"
+        assert ask(server, "GET", "/healthz")[::2] == (503, b"ended: worker\n")
         status, headers, body = ask(server, "GET", "/metrics")
         assert (status, headers["content-type"].split(";")[0]) == (200, "text/plain")
         assert b"trimtab_flux_published_total 3.0" in body
@@ -180,4 +184,6 @@ def test_an_address_that_is_taken_is_named() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(OutsideError, match=f"cannot listen on 127.0.0.1:{port}"):
-            HttpServer(observation_application(lambda: "", ControllerMetrics().text), "127.0.0.1", port, "test")
+            HttpServer(
+                observation_application(lambda: "", lambda: "", ControllerMetrics().text), "127.0.0.1", port, "test"
+            )

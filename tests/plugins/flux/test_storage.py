@@ -93,7 +93,7 @@ def test_the_newest_are_kept_and_the_current_one_whatever_its_age(store: Archive
     releases = [pack("group", b"---\nn: %d\n" % number) for number in range(6)]
     for number, release in enumerate(releases):
         store.put("ns", "name", release, NOW + 100 * number)
-    assert store.sweep("ns", "name", releases[0].content, 3, NOW + 10_000) == 3
+    assert store.sweep("ns", "name", {releases[0].content}, 3, NOW + 10_000) == 3
     left = {path.name.removesuffix(".tar.gz") for path in (store.root / path_of(NEW)).parent.iterdir()}
     assert left == {releases[number].content for number in (0, 4, 5)}
 
@@ -107,9 +107,9 @@ def test_a_release_that_comes_back_counts_as_new(store: ArchiveStore) -> None:
 def test_what_was_current_a_moment_ago_is_still_served(store: ArchiveStore) -> None:
     store.put("ns", "name", OLD, NOW - 10_000)
     store.put("ns", "name", NEW, NOW)
-    assert store.sweep("ns", "name", NEW.content, 1, NOW + 59) == 0
+    assert store.sweep("ns", "name", {NEW.content}, 1, NOW + 59) == 0
     assert store.read(path_of(OLD)) == OLD.archive
-    assert store.sweep("ns", "name", NEW.content, 1, NOW + 60) == 1
+    assert store.sweep("ns", "name", {NEW.content}, 1, NOW + 60) == 1
     assert store.read(path_of(OLD)) is None
 
 
