@@ -302,6 +302,33 @@ def test_every_argument_is_one_that_the_command_takes(helm: Helm, name: str) -> 
     assert ("cmp-server" in seen) == (name == "everything")
 
 
+def rules(objects: list[dict[str, Any]], release: str) -> set[tuple[str, ...]]:
+    """Every single right that roles give, by kind of role; the names of a release apart."""
+    found = set()
+    for item in objects:
+        if item["kind"] in {"Role", "ClusterRole"}:
+            for rule in item["rules"]:
+                named = ["NAME" if name == release else name for name in rule.get("resourceNames", ["*"])]
+                for group in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        found |= {(item["kind"], group, resource, verb, *named) for verb in rule["verbs"]}
+    return found
+
+
+def test_the_flux_controller_gets_the_rights_that_it_was_seen_to_need_and_no_more(helm: Helm) -> None:
+    """docs/flux.md holds the rules; the lab runs the controller under exactly these."""
+    text = (ROOT / "docs/flux.md").read_text("utf-8").partition("### What it may do")[2]
+    documented = list(yaml.safe_load_all(text.partition("```yaml\n")[2].partition("```")[0]))
+    wanted = rules(documented, "trimtab-flux-controller")
+    got = rules(template(helm, "trimtab", VALUES["trimtab"]["everything"]), "fleet-trimtab-flux-controller")
+    assert len(wanted) >= 15
+    assert got == wanted
+    # Where one namespace is watched, nothing reaches beyond it.
+    narrow = rules(template(helm, "trimtab", VALUES["trimtab"]["otherwise"]), "tt-flux-controller")
+    assert {right[1:] for right in narrow} == {right[1:] for right in wanted}
+    assert {right[0] for right in narrow} == {"Role"}
+
+
 def test_a_prepared_node_has_what_rendered_pods_mount(helm: Helm) -> None:
     """Each directory of the host that a pod of a group mounts is made, for the user that the pod runs as."""
     [(_, spec)] = pods(template(helm, "trimtab-edge", {}))

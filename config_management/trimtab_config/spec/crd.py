@@ -250,8 +250,9 @@ def _scalar(schema: Mapping[str, Any], *, quantity: bool) -> dict[str, Any]:
         merged |= _keywords(arm, keep_type=False)
     if quantity:
         return {"x-kubernetes-int-or-string": True, **merged}
-    # A number or a text. No type may be named for that, so all others are shut out by their values.
-    shut_out = {"maxItems": 0, "maxProperties": 0, "not": {"enum": [False, True, [], {}]}}
+    # A number or a text. No type may be named for that, so all others are shut out by their values. (The API server itself
+    # takes a null for a field that is not there, before it looks at values.)
+    shut_out = {"maxItems": 0, "maxProperties": 0, "not": {"enum": [None, False, True, [], {}]}}
     return {"x-kubernetes-preserve-unknown-fields": True, **merged, **shut_out}
 
 
