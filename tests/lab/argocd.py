@@ -237,12 +237,12 @@ def install_argocd(cluster: Cluster) -> None:
     authority = b64(cluster.authority.read_bytes())
     cluster.apply(
         [
-            _object(
+            object_of_argocd(
                 "ConfigMap", "argocd-cm", data={"timeout.reconciliation": "30s", "timeout.reconciliation.jitter": "0s"}
             ),
-            _object("ConfigMap", "argocd-rbac-cm", data={}),
-            _object("Secret", "argocd-secret", stringData={"server.secretkey": secrets.token_urlsafe(24)}),
-            _object(
+            object_of_argocd("ConfigMap", "argocd-rbac-cm", data={}),
+            object_of_argocd("Secret", "argocd-secret", stringData={"server.secretkey": secrets.token_urlsafe(24)}),
+            object_of_argocd(
                 "Secret",
                 "lab-cluster",
                 {"argocd.argoproj.io/secret-type": "cluster"},
@@ -308,6 +308,7 @@ def b64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _object(kind: str, name: str, labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
+def object_of_argocd(kind: str, name: str, labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
+    """An object of Argo CD's namespace that it takes for its own."""
     metadata = {"name": name, "namespace": NAMESPACE, "labels": PART | dict(labels or {})}
     return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **fields}

@@ -17,8 +17,11 @@ from trimtab_config.compilation import FleetCompiler, RenderedGroup
 FOLDER = "fleet"
 
 
-def fleet_objects(namespace: str, devices: int, sites: int) -> dict[str, dict[str, Any]]:
-    """Objects by file: groups ``edge-NN`` that run a DaemonSet, groups ``site-NN`` that run a Deployment, one model."""
+def fleet_objects(namespace: str, devices: int, sites: int, prefix: str = "") -> dict[str, dict[str, Any]]:
+    """Objects by file: groups ``edge-NN`` that run a DaemonSet, groups ``site-NN`` that run a Deployment, one model.
+
+    ``prefix`` comes before the names of groups, not before those of files.
+    """
     found = {
         "models/triage.yaml": small_fleet.model(),
         "prices/prices.yaml": small_fleet.price_book(),
@@ -30,10 +33,12 @@ def fleet_objects(namespace: str, devices: int, sites: int) -> dict[str, dict[st
             "triage-sites", spec__targetDevices__labels=labels, spec__workload="Deployment"
         )
     for index in range(devices):
-        found[f"groups/edge-{index:02}.yaml"] = small_fleet.group(f"edge-{index:02}", spec__deviceCount=10 + index)
+        found[f"groups/edge-{index:02}.yaml"] = small_fleet.group(
+            f"{prefix}edge-{index:02}", spec__deviceCount=10 + index
+        )
     for index in range(sites):
         labels = {"region": "EMEA", "deviceType": "site"}
-        found[f"groups/site-{index:02}.yaml"] = small_fleet.group(f"site-{index:02}", metadata__labels=labels)
+        found[f"groups/site-{index:02}.yaml"] = small_fleet.group(f"{prefix}site-{index:02}", metadata__labels=labels)
     for item in found.values():
         item["metadata"]["namespace"] = namespace
     return found
@@ -50,10 +55,10 @@ class LabFleet:
     commits: list[str] = field(default_factory=list)
 
     @classmethod
-    def create(cls, place: Path, namespace: str, devices: int = 1, sites: int = 0) -> LabFleet:
+    def create(cls, place: Path, namespace: str, devices: int = 1, sites: int = 0, prefix: str = "") -> LabFleet:
         """A fleet, pushed."""
         repository = ScratchRepository.create(place / f"{namespace}.git")
-        made = cls(repository, namespace, fleet_objects(namespace, devices, sites))
+        made = cls(repository, namespace, fleet_objects(namespace, devices, sites, prefix))
         made.push()
         return made
 

@@ -74,13 +74,13 @@ class LabProcess:
         self._signal(signal.SIGKILL)
         self.popen.wait(STOP_SECONDS)
 
-    def stop(self) -> int:
-        """Asks it to end (SIGTERM), insists after a while, ends what it left behind; returns its exit code."""
+    def stop(self, patience: float = STOP_SECONDS) -> int:
+        """Asks it to end (SIGTERM), insists after ``patience`` seconds, ends what it left behind; returns its exit code."""
         if self.running:
             with suppress(ProcessLookupError):
                 self.popen.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self.popen.wait(STOP_SECONDS)
+                self.popen.wait(patience)
         # Also what the program started and did not end: the group outlives its leader.
         self._signal(signal.SIGKILL)
         return self.popen.wait(STOP_SECONDS)

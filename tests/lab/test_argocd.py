@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from tests.config import small_fleet
-from tests.lab.argocd import ArgoCD, conditions, is_healthy, is_synced
+from tests.lab.argocd import API, SYNC_POLICY, ArgoCD, conditions, is_healthy, is_synced, object_of_argocd
 from tests.lab.cluster import Cluster
 from tests.lab.dialling import DialStorm
 from tests.lab.fleets import FOLDER, LabFleet
@@ -72,7 +73,7 @@ def executed(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     path = f"{TRIMTAB.parent}:/usr/bin:/bin"
     process = argo.cmp_server("trimtab-exec", folder, {"PATH": path})
     yield "trimtab-exec"
-    process.stop()
+    process.stop(patience=2)
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def new_fleet(tmp_path: Path, argo: ArgoCD, cluster: Cluster) -> Iterator[Callab
     """Makes fleets; their Applications are taken away after the test, so that Argo CD is not kept busy with them."""
     made: list[LabFleet] = []
 
-    def create(prefix: str, **sizes: int) -> LabFleet:
-        made.append(LabFleet.create(tmp_path, cluster.namespace(prefix), **sizes))
+    def create(name: str, devices: int = 1, sites: int = 0, prefix: str = "") -> LabFleet:
+        made.append(LabFleet.create(tmp_path, cluster.namespace(name), devices, sites, prefix))
         return made[-1]
 
     yield create
@@ -139,6 +140,85 @@ def at(commit: str) -> Callable[[dict[str, Any]], bool]:
         return bool(is_synced(item) and ended and status["sync"].get("revision") == commit)
 
     return accept
+
+
+@pytest.mark.parametrize("mode", ["native", "executed"])
+def test_fifty_groups_become_applications_and_these_synced_and_healthy(
+    mode: str,
+    request: pytest.FixtureRequest,
+    argo: ArgoCD,
+    new_fleet: Callable[..., LabFleet],
+    lab_processes: Processes,
+    tmp_path: Path,
+) -> None:
+    """The ApplicationSet that `trimtab fleet-service` prints, its controller, the service, the plugin: nothing by hand.
+
+    Deployments wait for a node, which the lab has not; so their groups are Synced, and those with DaemonSets Healthy too.
+    """
+    plugin = request.getfixturevalue(mode)
+    fleet = new_fleet(f"fifty-{mode}", devices=40, sites=10, prefix=f"{mode}-")
+    address = start_fleet_service(lab_processes, fleet, tmp_path)
+    token = object_of_argocd("Secret", f"token-{mode}", stringData={"token": (tmp_path / "token").read_text()})
+    place = {"baseUrl": address, "token": f"$token-{mode}:token"}
+    cluster = argo.cluster
+    cluster.apply([token, object_of_argocd("ConfigMap", f"service-{mode}", data=place)])
+    wanted = printed_application_set(argo, fleet, f"fifty-{mode}", f"service-{mode}")
+    assert wanted["spec"]["template"]["spec"]["source"]["plugin"]["name"] == "trimtab"
+    wanted["spec"]["template"]["spec"]["source"]["plugin"]["name"] = plugin
+
+    cluster.apply([wanted])
+    try:
+        edges = [group for group in fleet.groups if "-edge-" in group]
+        assert (len(edges), len(fleet.groups)) == (40, 50)
+        argo.wait(edges, is_healthy, "the groups with DaemonSets are Healthy", 240)
+        states = argo.wait(fleet.groups, at(fleet.commits[-1]), "all groups are Synced", 120)
+        assert all(states[group]["spec"]["syncPolicy"] == SYNC_POLICY for group in fleet.groups)
+        for group in (edges[7], fleet.groups[-1]):
+            found = live(argo, group)
+            rendered = fleet.rendered(group).objects
+            assert set(found) == {(item["kind"], item["metadata"]["name"]) for item in rendered}
+            for item in rendered:
+                if item["kind"] == "ConfigMap":
+                    assert found["ConfigMap", item["metadata"]["name"]]["data"] == item["data"]
+
+        # A group that leaves the fleet takes its Application and its objects along; nobody else moves.
+        fleet.remove("groups/edge-39.yaml")
+        wait_for(lambda: edges[-1] not in argo.states(), "the Application of the removed group is gone", 120)
+        assert set(fleet.groups) <= set(argo.states())
+    finally:
+        sets = cluster.resource(API, "ApplicationSet")
+        sets.delete(name=f"fifty-{mode}", namespace=argo.namespace, propagation_policy="Orphan")
+        wait_for(lambda: not _names(sets.get(namespace=argo.namespace)), "the ApplicationSet is gone")
+        argo.delete([group for group in fleet.groups if group in argo.states()])
+
+
+def _names(listed: Any) -> list[str]:  # noqa: ANN401 - the client names no types for it
+    return [item["metadata"]["name"] for item in listed.to_dict()["items"]]
+
+
+def start_fleet_service(processes: Processes, fleet: LabFleet, place: Path) -> str:
+    """`trimtab fleet-service` for a fleet, with the token in ``place``; returns its address once it has read the fleet."""
+    (place / "token").touch(0o600)
+    (place / "token").write_text("a-token-of-the-lab-that-opens-nothing-else")
+    follow = ["--repo", str(fleet.repository.path), "--path", FOLDER, "--interval", "1"]
+    serve = ["--port", "0", "--token-file", str(place / "token")]
+    process = processes.start("fleet-service", [TRIMTAB, "fleet-service", *follow, *serve])
+    processes.wait_until_ready(
+        process, lambda: "answering with" in process.log.read_text() and "serving" in process.tail()
+    )
+    found = re.search(r"^serving (http://\S+)$", process.log.read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def printed_application_set(argo: ArgoCD, fleet: LabFleet, name: str, config_map: str) -> dict[str, Any]:
+    """What `trimtab fleet-service --print-applicationset` prints for this Argo CD."""
+    options = ["--repo-url", fleet.url, "--path", FOLDER, "--revision", "main", "--name", name, "--requeue", "10"]
+    more = ["--config-map", config_map, "--destination-server", argo.cluster.url]
+    command = [str(TRIMTAB), "fleet-service", "--print-applicationset", *options, *more]
+    printed = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    found: dict[str, Any] = yaml.safe_load(printed.stdout)
+    return found
 
 
 @pytest.mark.parametrize("mode", ["native", "executed"])
@@ -366,6 +446,26 @@ def test_a_repository_of_twenty_megabytes_streams(
     commit = fleet.push(megabytes(20, seed=20))
     names = deploy(argo, fleet, plugin)
     argo.wait(names, lambda item: is_healthy(item) and at(commit)(item), "the groups are Healthy")
+
+
+def test_a_call_of_two_minutes_survives_the_pings(
+    argo: ArgoCD, lab_processes: Processes, lab_directory: Path, new_fleet: Callable[..., LabFleet]
+) -> None:
+    """repo-server pings every 20 s; a server that counts these as too many would end the call at 100 s."""
+    name = "trimtab-slow"
+    configuration = plugin_folder(lab_directory / name / "config", name)
+    program = Path(__file__).with_name("slow_server.py")
+    server = lab_processes.start("cmp-server-slow", [sys.executable, program, configuration, argo.sockets, "120"])
+    lab_processes.wait_until_ready(server, (argo.sockets / f"{name}.sock").exists)
+    try:
+        fleet = new_fleet("slow", devices=1)
+        begin = time.monotonic()
+        names = deploy(argo, fleet, name)
+        states = argo.wait(names, lambda item: is_healthy(item) or bool(conditions(item)), "the call is answered", 300)
+        assert is_healthy(states[names[0]]), conditions(states[names[0]])
+        assert time.monotonic() - begin > 120
+    finally:
+        server.stop()
 
 
 def test_argo_cd_can_try_again_after_the_server_was_killed_amid_a_stream(
