@@ -107,15 +107,18 @@ def _from_store(stored: StoredFleet, arguments: argparse.Namespace, staging: Sta
     names = known_groups(heads.groups, None if arguments.all else arguments.group)
     missing = [name for name in names if not stored.has(name)]
     fresh = dict(stored.compiled(missing)) if missing else {}
+    findings = Collector()
     try:
         for name in names:
-            stream = fresh[name] if name in fresh else stored.stream(name)
-            if stream is None:
+            found = fresh[name] if name in fresh else stored.stored(name)
+            if found is None:
                 staging.clear()
                 return False
-            staging.add(name, stream)
+            findings.extend(found.findings)
+            staging.add(name, found.stream)
     except OSError as error:
         raise _disk(error) from error
+    _warn(findings)
     return True
 
 
@@ -152,7 +155,7 @@ def _stage(
 
     Raises InputError with the problems of all of them (PolicyRefusedError where policy alone refuses), OutsideError (disk).
     """
-    from trimtab_config.policy.gate import WARNED, raise_problems
+    from trimtab_config.policy.gate import raise_problems
 
     names = fleet.known(asked)
     problems, findings = Collector(), Collector()
@@ -166,15 +169,22 @@ def _stage(
             findings.extend(rendered.findings)
             if not problems.problems:
                 staging.add(name, rendered.stream)
-            if stored is not None and not rendered.findings:
-                stored.keep(name, fleet.heads, rendered.stream)
+            if stored is not None:
+                stored.keep(name, rendered)
     except OSError as error:
         raise _disk(error) from error
-    for warning in findings.sorted():
-        if warning.code == WARNED:
-            print(str(warning), file=sys.stderr)
+    _warn(findings)
     raise_problems(problems.sorted())
     return names
+
+
+def _warn(findings: Collector) -> None:
+    if findings.problems:
+        from trimtab_config.policy.gate import WARNED
+
+        for finding in findings.sorted():
+            if finding.code == WARNED:
+                print(str(finding), file=sys.stderr)
 
 
 def _disk(error: OSError) -> OutsideError:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trimtab_config.catalog import TABLES, build_catalog
 from trimtab_config.compilation.heads import Heads, heads_of
+from trimtab_config.compilation.heads import placed as placed_heads
 from trimtab_config.compilation.selection import known_groups
 from trimtab_config.emit.yaml_stream import yaml_stream
 from trimtab_config.policy.gate import raise_problems
@@ -157,7 +158,9 @@ class CompiledFleet:
 
     def _rendered(self, group: str) -> tuple[RenderedGroup | None, tuple[Problem, ...]]:
         key = self.key(group)
-        known = self._shop.groups.get(key)
+        # What policies found names lines of files: with findings, places decide as well.
+        there = f"{key} {self._heads.places(group)}"
+        known = self._shop.groups.get(key) or self._shop.groups.get(there)
         if known is not None:
             return known, ()
         with self._shop.working:
@@ -165,8 +168,7 @@ class CompiledFleet:
         if bundle is None:
             return None, found
         rendered = _rendered(bundle)
-        if not rendered.findings:  # they name lines of files, which a key knows nothing of
-            self._shop.groups.put(key, rendered, len(rendered.objects))
+        self._shop.groups.put(there if rendered.findings else key, rendered, len(rendered.objects))
         return rendered, ()
 
 
@@ -259,7 +261,8 @@ class _Shop:
         known = self._reads.get((file, content))
         if known is None:
             read = read_file(file, content)
-            known = _KeptRead(read, heads_of(read, hashlib.sha256(content).hexdigest()))
+            digest = hashlib.sha256(content).hexdigest()
+            known = _KeptRead(read, tuple(placed_heads(heads_of(read, digest), file, digest)))
             self._reads.put((file, content), known, len(content) + len(file))
         return known
 

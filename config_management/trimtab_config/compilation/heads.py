@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ MODEL = "Model"
 class Head:
     """Kind, namespace and name of a document; what others refer to in it and it refers to; and the digest of its content.
 
-    ``seen`` is a function of the document alone. ``content`` differs between two documents that differ in anything.
+    ``seen`` is a function of the document alone. ``content`` differs between two documents that differ in anything;
+    ``where`` also between two that stand in other places.
     """
 
     kind: str
@@ -40,19 +41,20 @@ class Head:
     name: str
     seen: Mapping[str, Any]
     content: str
+    where: str = ""
 
     def to_json(self) -> list[Json]:
-        """A JSON value that :meth:`from_json` reads back; without the content's digest, which its file has."""
+        """What other documents can see."""
         return [self.kind, self.namespace, self.name, dict(self.seen)]
 
     @classmethod
-    def from_json(cls, value: object, content: str) -> Head:
-        """Raises ValueError for what :meth:`to_json` does not write."""
-        if not isinstance(value, list) or len(value) != 4:
-            raise ValueError("expected kind, namespace, name and what is seen")
-        kind, namespace, name, seen = value
-        if not (isinstance(kind, str) and isinstance(namespace, str) and isinstance(name, str)):
-            raise ValueError("expected text")  # noqa: TRY004 - data of a file, not an argument
+    def from_json(cls, value: object) -> Head:
+        """From :meth:`to_json` and the content. Raises ValueError for anything else."""
+        if not isinstance(value, list) or len(value) != 5:
+            raise ValueError("expected kind, namespace, name, what is seen and the content")
+        kind, namespace, name, seen, content = value
+        if not all(isinstance(text, str) for text in (kind, namespace, name, content)):
+            raise ValueError("expected text")
         if not isinstance(seen, dict):
             raise ValueError("expected an object")  # noqa: TRY004
         if kind in {GROUP, DEPLOYMENT} and not isinstance(seen.get("labels"), dict):
@@ -62,8 +64,13 @@ class Head:
         return cls(kind, namespace, name, seen, content)
 
 
+def placed(heads: Iterable[Head], file: str, digest: str) -> list[Head]:
+    """The heads of a file's documents, with the place: its name, and ``digest`` over its bytes."""
+    return [replace(head, where=f"{file} {digest}") for head in heads]
+
+
 def heads_of(read: FileRead, digest: str) -> tuple[Head, ...]:
-    """The heads of a file's documents; ``digest`` is one over the file's bytes.
+    """The heads of a file's documents without their place; ``digest`` is one over the file's bytes.
 
     It stands for the content of a document that is alone in its file. Of several each gets its own, so that a change in
     one does not touch the others.
@@ -147,6 +154,13 @@ class Heads:
             *(self._models[name] for name in models if name in self._models),
             *self._shared,
         )
+
+    def places(self, group: str) -> str:
+        """A digest over where the documents that decide what a group gets stand, file by file.
+
+        Raises KeyError for a group that is not there.
+        """
+        return hashlib.sha256("\n".join(head.where for head in self.needed(group)).encode()).hexdigest()
 
     def key(self, group: str, options: RenderOptions, maker: str) -> str:
         """The key of a group's objects: a digest over what decides them. ``maker`` stands for the compiler and its rules.

@@ -70,14 +70,16 @@ class Store:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_ENTRY + _HEAD:
                 return None
-            try:
+            with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(MOST_ENTRY + _HEAD + 1)
-            except OSError:
-                return None
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
         body = content[_HEAD:]
         if content[:_HEAD] != _MAGIC + _digest(kind, name, body) + b"\n":
             return None

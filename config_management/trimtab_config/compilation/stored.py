@@ -9,21 +9,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trimtab_config.compilation.heads import Head, Heads
+from trimtab_config.compilation.heads import Head, Heads, placed
 from trimtab_config.compilation.maker import compiler_version
+from trimtab_kernel.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from trimtab_config.compilation.fleet import CompiledFleet
+    from trimtab_config.compilation.fleet import CompiledFleet, RenderedGroup
     from trimtab_config.compilation.store import Store
     from trimtab_config.render.options import RenderOptions
 
 _INDEX = "index"
 _GROUP = "group"
+_FOUND = "group with findings"
 _MOST_SOUND = 16
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup:
+    """A group as one YAML stream, and what policies say of it without refusing it."""
+
+    stream: bytes
+    findings: tuple[Problem, ...] = ()
 
 
 class StoredFleet:
@@ -51,17 +62,26 @@ class StoredFleet:
         return self._heads
 
     def has(self, group: str) -> bool:
-        """Whether :meth:`stream` may find something."""
-        assert self.heads is not None
-        return self._store.has(_GROUP, self.heads.key(group, self._options, self._maker))
+        """Whether :meth:`stored` may find something."""
+        return any(self._store.has(kind, name) for kind, name in self._names(group))
 
-    def stream(self, group: str) -> bytes | None:
-        """The YAML stream of a group that an earlier process left; None where none did. Only where :attr:`heads` are known."""
-        assert self.heads is not None
-        return self._store.get(_GROUP, self.heads.key(group, self._options, self._maker))
+    def stored(self, group: str) -> StoredGroup | None:
+        """What an earlier process left of a group; None where none did. Only where :attr:`heads` are known."""
+        (kind, plain), (found_kind, placed) = self._names(group)
+        stream = self._store.get(kind, plain)
+        if stream is not None:
+            return StoredGroup(stream)
+        content = self._store.get(found_kind, placed)
+        if content is None:
+            return None
+        line, _, stream = content.partition(b"\n")
+        try:
+            return StoredGroup(stream, tuple(Problem(*item) for item in json.loads(line)))
+        except (ValueError, TypeError, RecursionError):
+            return None
 
-    def compiled(self, groups: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Each of ``groups`` compiled from the files that decide it: its stream, None where the whole tree must be asked."""
+    def compiled(self, groups: Iterable[str]) -> Iterator[tuple[str, StoredGroup | None]]:
+        """Each of ``groups`` compiled from the files that decide it; None where the whole tree must be asked."""
         assert self.heads is not None
         from trimtab_config.compilation.fleet import FleetCompiler
 
@@ -75,21 +95,33 @@ class StoredFleet:
         fleet = FleetCompiler(self._options).open_part(files)
         for name in names:
             rendered = fleet.attempt(name)
-            if rendered is None or rendered.findings:
+            if rendered is None:
                 yield name, None
                 continue
-            self.keep(name, self.heads, rendered.stream)
-            yield name, rendered.stream
+            self.keep(name, rendered)
+            yield name, StoredGroup(rendered.stream, rendered.findings)
 
-    def keep(self, group: str, heads: Heads, stream: bytes) -> None:
-        """Leave the stream of a group for later processes."""
-        self._store.put(_GROUP, heads.key(group, self._options, self._maker), stream)
+    def keep(self, group: str, rendered: RenderedGroup) -> None:
+        """Leave a group for later processes. Only where :attr:`heads` are known."""
+        (kind, plain), (found_kind, placed) = self._names(group)
+        if not rendered.findings:
+            self._store.put(kind, plain, rendered.stream)
+            return
+        listed = [[p.code, p.file, p.line, p.field, p.got, p.expected, p.hint] for p in rendered.findings]
+        line = json.dumps(listed, separators=(",", ":")).encode()
+        self._store.put(found_kind, placed, line + b"\n" + rendered.stream)
+
+    def _names(self, group: str) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Kind and name of the entry without findings, and of that with them, which name files and lines."""
+        assert self.heads is not None
+        key = self.heads.key(group, self._options, self._maker)
+        return (_GROUP, key), (_FOUND, f"{key} {self.heads.places(group)}")
 
     def learn(self, fleet: CompiledFleet) -> None:
         """Remember that the whole tree is sound."""
         self._heads = fleet.heads
         by_file = fleet.heads_by_file
-        self._known = {self._digests[file]: list(by_file.get(file, ())) for file in self._files}
+        self._known = {digest: list(by_file.get(file, ())) for file, digest in self._digests.items()}
         self._remember(self._heads.soundness)
 
     def close(self) -> None:
@@ -117,10 +149,7 @@ class StoredFleet:
             return
         try:
             data = json.loads(content)
-            known = {
-                digest: [Head.from_json(item[:-1], item[-1]) for item in items]
-                for digest, items in data["files"].items()
-            }
+            known = {digest: [Head.from_json(item) for item in items] for digest, items in data["files"].items()}
             sound = [text for text in data["sound"] if isinstance(text, str)]
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             return
@@ -140,5 +169,7 @@ class StoredFleet:
                     return None
                 self._known[self._digests[file]] = list(heads_of(read, self._digests[file]))
             self._changed = True
-        heads = Heads(head for digest in self._digests.values() for head in self._known[digest])
+        heads = Heads(
+            head for file, digest in self._digests.items() for head in placed(self._known[digest], file, digest)
+        )
         return heads if heads.soundness in self._sound else None
