@@ -310,7 +310,7 @@ CODES: tuple[Code, ...] = (
         "A503",
         "no fleet among the items",
         "The items are the function's only input; with none of Trimtab's kinds among them it would render nothing, and a host tool would remove everything.",
-        "List the fleet's files under resources, and the function under transformers or validators.",
+        "List the fleet's files under resources, and the function under transformers.",
     ),
     Code(
         "A504",

@@ -59,7 +59,7 @@ def run_function(content: bytes) -> Answer:
 
 def _apply(given: ResourceList, tree: dict[str, Item], configuration: Configuration) -> list[Result]:
     if not tree:
-        hint = "list the fleet's files as resources, and this function as a transformer or validator"
+        hint = "list the fleet's files as resources, and this function under transformers"
         raise InputError(
             Problem("A503", got="no object of Trimtab's kinds among the items", expected="a fleet", hint=hint)
         )
