@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def with_tables(readme: str, index: Mapping[str, Any]) -> str:
     """``readme`` with its tables of models and costs as ``index`` has them. Raises ValueError where a marker is missing."""
-    for name, rows in (("triage", _triage(index)), ("digits", _digits(index))):
+    for name, rows in (("triage", _triage(index)), ("digits", _digits(index)), ("claims", _claims(index))):
         place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
         parts = place.split(readme)
@@ -69,6 +69,30 @@ def _digits(index: Mapping[str, Any]) -> list[Sequence[str]]:
                 f"{entry['measured']['addedMemoryBytes'] / 2**20:.0f} MiB",
             )
         )
+    return rows
+
+
+def _claims(index: Mapping[str, Any]) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = [
+        (
+            "version",
+            "tier",
+            "bytes",
+            "weights",
+            "accuracy, 95 %",
+            "plain",
+            "negated",
+            "names no digit",
+            "CPU per inference",
+        ),
+        ("---",) * 9,
+    ]
+    for entry in _entries(index, "claims"):
+        found = entry["evaluation"]
+        kinds = [f"{found['byClaim'][kind]['value']:.3f}" for kind in ("plain", "negated", "namesNoDigit")]
+        weights = "int8" if entry["quantization"] == "int8" else "fp32"
+        size, accuracy = f"{entry['size']:,}", _interval(found["accuracy"], 3)
+        rows.append((entry["version"], entry["tier"], size, weights, accuracy, *kinds, f"{_cpu(entry) * 1e6:,.0f} us"))
     return rows
 
 

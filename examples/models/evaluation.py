@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from examples.models.claims import Claims, understood
 from examples.models.metering import session
 from examples.models.rows import COHORTS, Digits, Patients
 from trimtab_kernel.intervals import CohortCount, DisparateImpact, Interval, disparate_impact, proportion
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 64
-TYPES = {"tensor(float)": "FP32", "tensor(int64)": "INT64"}
+TYPES = {"tensor(float)": "FP32", "tensor(int64)": "INT64", "tensor(string)": "BYTES"}
 """Names of the Open Inference Protocol for the types that the example files use."""
 
 
@@ -33,13 +34,23 @@ class Answers:
     certainty: NDArray[np.float32]
 
 
-def answers(data: bytes, rows: NDArray[np.float64]) -> Answers:
-    """Answers of the file ``data`` to ``rows`` [n, width]."""
+def feeds(data: bytes, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """``rows`` [n, width] by input of the file ``data``: numbers, and in the last column, where it takes one, a text."""
+    found: dict[str, NDArray[Any]] = {}
+    for source in session(data).get_inputs():
+        text = source.type == "tensor(string)"
+        numbers = rows if rows.dtype.kind != "O" else rows[:, :-1]
+        found[source.name] = rows[:, -1].astype(object) if text else numbers.astype(np.float32)
+    return found
+
+
+def answers(data: bytes, rows: NDArray[Any]) -> Answers:
+    """Answers of the file ``data`` to ``rows``, as :func:`feeds` takes them."""
     model = session(data)
-    [source] = model.get_inputs()
+    given = feeds(data, rows)
     [certainty] = [output.name for output in model.get_outputs() if output.name != "label"]
     parts = [
-        model.run(["label", certainty], {source.name: rows[start : start + BATCH].astype(np.float32)})
+        model.run(["label", certainty], {name: part[start : start + BATCH] for name, part in given.items()})
         for start in range(0, len(rows), BATCH)
     ]
     return Answers(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
@@ -120,6 +131,25 @@ def evaluate_digits(data: bytes, held_out: Digits) -> dict[str, Any]:
         "rows": len(held_out.digit),
         "accuracy": _rate(found.label == held_out.digit),
         "logLoss": _round(-np.log(given).mean()),
+    }
+
+
+def evaluate_claims(data: bytes, held_out: Claims) -> dict[str, Any]:
+    """Figures of a ``claims`` file on held-out pictures with generated claims; by kind of claim as well."""
+    table = np.empty((len(held_out.text), held_out.pixels.shape[1] + 1), dtype=object)
+    table[:, :-1], table[:, -1] = held_out.pixels, held_out.text
+    found = answers(data, table)
+    told = understood(held_out.text)
+    named, negated = told[:, :10].max(axis=1) > 0, told[:, 10] > 0
+    right = found.label == held_out.agrees
+    return {
+        "rows": len(held_out.text),
+        "accuracy": _rate(right),
+        "byClaim": {
+            "plain": _rate(right[named & ~negated]),
+            "negated": _rate(right[named & negated]),
+            "namesNoDigit": _rate(right[~named]),
+        },
     }
 
 

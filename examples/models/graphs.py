@@ -1,6 +1,7 @@
 """ONNX files from the text of a graph and its trained constants.
 
-Every file uses opset 17 and IR 8 (ONNX 1.12), so that runtimes from 2022 on load it; no external data, no custom ops.
+Files use opset 17 and IR 8 (ONNX 1.12), so that runtimes from 2022 on load them, unless they read text (opset 20, IR 9,
+runtimes from 2024 on); no external data, no custom ops.
 Serialisation is deterministic: same graph, same bytes.
 """
 
@@ -33,6 +34,8 @@ def onnx_file(
     version: str,
     tier: str,
     nodes: Sequence[onnx.NodeProto] = (),
+    opset: int = OPSET,
+    ir_version: int = IR_VERSION,
 ) -> bytes:
     """The bytes of a checked model.
 
@@ -40,8 +43,8 @@ def onnx_file(
     ``nodes`` are put in front of the first node that needs one of their outputs (for operators whose attributes are
     too long for text). Raises onnx.checker.ValidationError where the graph is not valid.
     """
-    domains = [f'"" : {OPSET}'] + ([f'"ai.onnx.ml" : {ML_OPSET}'] if any(node.domain for node in nodes) else [])
-    model = parser.parse_model(f"<ir_version: {IR_VERSION}, opset_import: [{', '.join(domains)}]>\n{text}")
+    domains = [f'"" : {opset}'] + ([f'"ai.onnx.ml" : {ML_OPSET}'] if any(node.domain for node in nodes) else [])
+    model = parser.parse_model(f"<ir_version: {ir_version}, opset_import: [{', '.join(domains)}]>\n{text}")
     graph = model.graph
     for node in nodes:
         user = next(place for place, other in enumerate(graph.node) if set(other.input) & set(node.output))

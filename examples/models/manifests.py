@@ -106,6 +106,22 @@ FAMILIES: Mapping[str, Family] = {
             "premium": "{memory: 4Gi, accelerator: cuda}",
         },
     ),
+    "claims": Family(
+        about="Whether a written claim agrees with the digit in an 8 x 8 picture.",
+        description="compares a picture of a digit with a sentence about it; the sentences that it learned from are generated",
+        modalities=("image", "text"),
+        capabilities=("character-recognition",),
+        tags={
+            "project": "paper-forms",
+            "team": "vision",
+            "businessUnit": "health",
+            "feature": "form-check",
+            "environment": "production",
+        },
+        dataset="handwritten digits (1,797 pictures), training half, with generated claims",
+        releases={"1.0.0": Release("2026-11-20", "held-out half, with generated claims", "a picture and a claim")},
+        requirements={"lite": "{memory: 48Mi}", "standard": "{memory: 2Gi}"},
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 Files are measured in turn, several passes over all of them, so that a slow minute of the machine slows all alike. Rows
 are held-out ones, one at a time. CPU is that of the whole process (so of every thread of the runtime), Python's call into
-it included. Run as ``python -m examples.models.metering FILE INPUT ROWS.npy`` for one pass over one file; prints JSON.
+it included. Run as ``python -m examples.models.metering FILE ROWS.npz`` for one pass over one file; prints JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,11 +43,10 @@ def session(data: bytes) -> onnxruntime.InferenceSession:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A file to measure: the name of its input, and rows [n, width] to ask it about."""
+    """A file to measure, and what to ask it about: rows [n, ...] by input, numbers or texts."""
 
     file: Path
-    source: str
-    rows: NDArray[np.float64]
+    feeds: Mapping[str, NDArray[Any]]
 
 
 def meter(subjects: Sequence[Subject], passes: int = PASSES) -> list[dict[str, Any]]:
@@ -59,14 +58,14 @@ def meter(subjects: Sequence[Subject], passes: int = PASSES) -> list[dict[str, A
     Raises subprocess.CalledProcessError where a file cannot be run.
     """
     with tempfile.TemporaryDirectory() as folder:
-        table = [Path(folder) / f"{number}.npy" for number in range(len(subjects))]
+        table = [Path(folder) / f"{number}.npz" for number in range(len(subjects))]
         for path, subject in zip(table, subjects, strict=True):
-            np.save(path, subject.rows.astype(np.float32))
+            np.savez(path, allow_pickle=False, **{name: _stored(rows) for name, rows in subject.feeds.items()})
         found: list[list[dict[str, Any]]] = [[] for _ in subjects]
         for _ in range(passes):
             for place, subject in enumerate(subjects):
                 command = [sys.executable, "-m", "examples.models.metering"]
-                command += [str(subject.file.resolve()), subject.source, str(table[place])]
+                command += [str(subject.file.resolve()), str(table[place])]
                 done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=120)
                 found[place].append(json.loads(done.stdout))
     return [_combined(measured) for measured in found]
@@ -93,8 +92,14 @@ def _resident_bytes(field: str) -> int:
     raise OSError(f"no {field} in /proc/self/status: memory can be measured on Linux only")
 
 
-def _one_pass(file: Path, source: str, rows: NDArray[np.float32]) -> dict[str, Any]:
-    requests = [{source: row.reshape(1, -1)} for row in rows]
+def _stored(rows: NDArray[Any]) -> NDArray[Any]:
+    return rows.astype(str) if rows.dtype.kind == "O" else rows.astype(np.float32)
+
+
+def _one_pass(file: Path, feeds: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    given = {name: rows.astype(object) if rows.dtype.kind == "U" else rows for name, rows in feeds.items()}
+    count = min(len(rows) for rows in given.values())
+    requests = [{name: rows[place : place + 1] for name, rows in given.items()} for place in range(count)]
     before = _resident_bytes("VmRSS")
     model = session(file.read_bytes())
     start = time.process_time()
@@ -117,4 +122,4 @@ def _one_pass(file: Path, source: str, rows: NDArray[np.float32]) -> dict[str, A
 
 
 if __name__ == "__main__":
-    print(json.dumps(_one_pass(Path(sys.argv[1]), sys.argv[2], np.load(sys.argv[3]))))
+    print(json.dumps(_one_pass(Path(sys.argv[1]), np.load(sys.argv[2]))))

@@ -90,12 +90,14 @@ def test_every_digest_and_size_is_that_of_a_committed_file(catalog: Catalog) -> 
         assert len(content) == size
 
 
-def test_each_model_has_several_versions_with_every_tier(catalog: Catalog) -> None:
-    assert set(catalog.models) == {"triage", "digits"}
-    for model in catalog.models.values():
+def test_two_models_have_several_versions_with_every_tier_and_a_third_takes_text(catalog: Catalog) -> None:
+    assert set(catalog.models) == {"triage", "digits", "claims"}
+    for model in (catalog.models["triage"], catalog.models["digits"]):
         assert len(model.spec.versions) >= 2
         for version in model.spec.versions:
             assert {variant.tier for variant in version.variants} == {Tier.LITE, Tier.STANDARD, Tier.PREMIUM}
+    [claims] = catalog.models["claims"].spec.versions
+    assert {variant.tier for variant in claims.variants} == {Tier.LITE, Tier.STANDARD}
 
 
 def test_all_tiers_are_in_use_so_that_the_choice_is_seen(bundles: dict[str, Bundle]) -> None:
@@ -112,7 +114,8 @@ def test_nothing_runs_a_version_that_is_bad_on_purpose(bundles: dict[str, Bundle
         for artifact in (wanted.target, wanted.stable)
         if artifact is not None
     }
-    assert running == {("triage", "1.0.0"), ("triage", "1.1.0"), ("digits", "2.1.0"), ("triage-mobile", "1.1.0")}
+    good = {("triage", "1.0.0"), ("triage", "1.1.0"), ("digits", "2.1.0"), ("claims", "1.0.0")}
+    assert running == good | {("triage-mobile", "1.1.0")}
 
 
 def test_one_deployment_is_on_its_way_in_waves(bundles: dict[str, Bundle]) -> None:
