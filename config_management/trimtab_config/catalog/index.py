@@ -7,6 +7,7 @@ namespace; deployments, OnDeviceModels and Holds are referred to by nobody and a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import is_
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,21 @@ class Catalog:
         self.groups[group]
         return self._selected.get(group, ())
 
+    def differs_in_groups_alone(self, other: Catalog) -> bool:
+        """Whether every object but the device groups is the very same one in both."""
+        return all(
+            len(mine) == len(theirs) and all(map(is_, mine.values(), theirs.values()))
+            for mine, theirs in ((getattr(self, name), getattr(other, name)) for name in TABLES if name != "groups")
+        )
+
+    def labels_as(self, other: Catalog) -> bool:
+        """Whether both have the same groups with the same labels."""
+        mine, theirs = self.groups, other.groups
+        return mine.keys() == theirs.keys() and all(
+            group is theirs[name] or group.metadata.labels == theirs[name].metadata.labels
+            for name, group in mine.items()
+        )
+
 
 _BY_NAME = {
     "DeviceGroup": "groups",
@@ -59,11 +75,14 @@ TABLES = (*_BY_NAME.values(), *_BY_NAMESPACE_AND_NAME.values())
 """The mappings of a catalog, by attribute."""
 
 
-def build_catalog(documents: Iterable[Document], lost: Lost | None = None) -> tuple[Catalog, tuple[Problem, ...]]:
+def build_catalog(
+    documents: Iterable[Document], lost: Lost | None = None, before: Catalog | None = None
+) -> tuple[Catalog, tuple[Problem, ...]]:
     """The catalog of ``documents``, and the problems between them: names used twice, references to nothing.
 
     ``lost`` says what was written down but could not be read, so that references to it are not reported as well. Where
     there are problems the catalog is what could be made of the rest: good for finding more problems, not for rendering.
+    ``before`` is a catalog without problems: what was found out of it is taken over where nothing that matters changed.
     """
     collector = Collector()
     tables: dict[str, dict[str, Document]] = {name: {} for name in TABLES}
@@ -76,6 +95,11 @@ def build_catalog(documents: Iterable[Document], lost: Lost | None = None) -> tu
         else:
             tables[_BY_NAMESPACE_AND_NAME[document.kind]][f"{metadata.namespace}/{metadata.name}"] = document
     frozen = {name: MappingProxyType(dict(sorted(table.items()))) for name, table in tables.items()}
+    if before is not None:
+        catalog = Catalog(**frozen, _selected=before._selected)
+        # Labels are all that other objects see of a group, and references are to labels and names.
+        if catalog.differs_in_groups_alone(before) and catalog.labels_as(before):
+            return catalog, collector.sorted()
     selected = _select(frozen["groups"], frozen["deployments"].values())
     catalog = Catalog(**frozen, _selected=MappingProxyType(selected))
     collector.extend(reference_problems(catalog, Lost() if lost is None else lost))

@@ -183,6 +183,7 @@ class FleetCompiler:
         """``policies`` are judged beside the shipped ones; None: nobody is asked."""
         self._options = options or RenderOptions()
         self._shop = _Shop(policies)
+        self._sound: Catalog | None = None
 
     def open(self, files: Mapping[str, bytes], prefix: str = "", options: RenderOptions | None = None) -> CompiledFleet:
         """Read a tree. ``files`` are those of the fleet's folder, by path relative to it.
@@ -193,12 +194,13 @@ class FleetCompiler:
             raise InputError(*placed((excess,), prefix))
         reads = [self._shop.read(file, files[file]) for file in sorted(files)]
         read = together(kept.read for kept in reads)
-        catalog, found = build_catalog(read.documents, read.lost)
+        catalog, found = build_catalog(read.documents, read.lost, self._sound)
         problems = Collector()
         problems.extend(read.problems)
         problems.extend(found)
         if problems.problems:
             raise InputError(*placed(problems.sorted(), prefix))
+        self._sound = catalog
         return CompiledFleet(catalog, options or self._options, prefix, reads, self._shop)
 
     def open_part(self, files: Mapping[str, bytes]) -> CompiledFleet:

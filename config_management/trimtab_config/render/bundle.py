@@ -152,6 +152,9 @@ class Compiler:
         found._planner = self._planner.after(catalog)
         found._estimator = self._estimator.after(catalog, found._options.price_book)
         found._plain, found._evidence = self._plain, self._evidence
+        if catalog.differs_in_groups_alone(self._catalog):
+            # What policies are told of a model depends on all deployments, and on no group but the one in question.
+            found._inputs = self._inputs
         return found
 
     def compile(self, group_name: str) -> tuple[Bundle | None, tuple[Problem, ...]]:
