@@ -171,18 +171,19 @@ def github_host(
     from trimtab_config.githost.github import GitHubHost, app_client, current_token, token_client
     from trimtab_config.githost.mirrored import MirroredHost
 
-    secret = _secret(settings.secret_file)
+    key = secret(settings.secret_file)
     if settings.app:
-        client, account = app_client(settings.api_url, settings.app, secret, settings.installation, pause)
+        client, account = app_client(settings.api_url, settings.app, key, settings.installation, pause)
     else:
-        client, account = token_client(settings.api_url, secret, pause)
+        client, account = token_client(settings.api_url, key, pause)
     mirror = GitMirror(configuration.repository, settings.clone_url, lambda: current_token(client))
     mirror.update()
     host = GitHubHost(client, settings.repository, account, lambda: datetime.fromtimestamp(clock(), UTC))
     return MirroredHost(host, GitRepository(configuration.repository), mirror), mirror.update
 
 
-def _secret(path: Path) -> str:
+def secret(path: Path) -> str:
+    """A token or key out of its file. Raises InputError (B110); nothing of it is ever shown."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_SECRET + 1).decode("ascii").strip()

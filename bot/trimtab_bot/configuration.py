@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from trimtab_bot.alarms import AlarmRule
@@ -35,6 +36,8 @@ from trimtab_kernel.problems import Collector, InputError, Problem, quoted
 from trimtab_kernel.rules import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trimtab_config.spec.kinds import Origin
 
 MAX_BYTES = 1024 * 1024
@@ -60,6 +63,12 @@ def _repository(text: str) -> str:
     return text
 
 
+def _slack(text: str) -> str:
+    if re.fullmatch(r"[A-Z][A-Z0-9]{1,20}", text, re.ASCII) is None:
+        raise ValueError("expected an id of upper-case letters and digits")
+    return text
+
+
 _TEXT = {"type": "string"}
 IdentityField = Annotated[
     GitIdentity,
@@ -71,6 +80,7 @@ BranchField = Annotated[str, Scalar("branch", _branch, 'a branch name such as "m
 RepositoryField = Annotated[
     str, Scalar("repository", _repository, 'a repository such as "acme/fleet"', Accepts.TEXT, _TEXT)
 ]
+SlackField = Annotated[str, Scalar("slack id", _slack, 'an id such as "U024BE7LH"', Accepts.TEXT, _TEXT)]
 PortField = Annotated[int, integer(0, 65535)]
 
 
@@ -188,14 +198,26 @@ class GitHubFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SlackFile:
+    """A channel of one workspace, by Socket Mode. ``bot_token_file`` holds the xoxb- token, ``app_token_file`` the xapp- one."""
+
+    team: SlackField
+    channel: SlackField
+    bot_token_file: TextField
+    app_token_file: TextField
+    api_url: TextField = "https://slack.com/api/"
+
+
+@dataclass(frozen=True, slots=True)
 class PersonFile:
-    """One person. Without ``roles`` a person only sees."""
+    """One person. Without ``roles`` a person only sees. ``slack`` are the member ids of the workspace that are theirs."""
 
     id: LabelNameField
     name: TextField
     git: tuple[IdentityField, ...]
     token_sha256: TokenField
     roles: tuple[Role, ...] = (Role.VIEWER,)
+    slack: tuple[SlackField, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +241,7 @@ class BotFile:
     changes: ChangesFile = field(default_factory=ChangesFile)
     remedies: RemediesFile = field(default_factory=RemediesFile)
     github: GitHubFile | None = None
+    slack: SlackFile | None = None
 
 
 # ---------------------------------------------------------------- what the bot works with
@@ -257,6 +280,18 @@ class GitHubSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SlackSettings:
+    """See :class:`SlackFile`. ``people`` maps a member's id to a person's."""
+
+    team: str
+    channel: str
+    bot_token_file: Path
+    app_token_file: Path
+    api_url: str
+    people: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalPolicy:
     """The rules of approval; ``expiry`` in seconds. Their digest is part of what people approve."""
 
@@ -287,6 +322,7 @@ class Configuration:
     search_commits: int
     rollback: RollbackOptions
     github: GitHubSettings | None = None
+    slack: SlackSettings | None = None
 
     @property
     def store_path(self) -> Path:
@@ -376,6 +412,20 @@ class _Judge:
             search_commits=file.changes.search_commits,
             rollback=RollbackOptions(file.remedies.rollback.hold_days, file.remedies.rollback.hold_owner or ""),
             github=github,
+            slack=None if file.slack is None else self.slack(file, file.slack, folder),
+        )
+
+    def slack(self, file: BotFile, section: SlackFile, folder: Path) -> SlackSettings:
+        owners: dict[str, str] = {}
+        for person in file.people:
+            owners.update(dict.fromkeys(person.slack, person.id))
+        return SlackSettings(
+            section.team,
+            section.channel,
+            _absolute(folder, section.bot_token_file),
+            _absolute(folder, section.app_token_file),
+            section.api_url,
+            MappingProxyType(owners),
         )
 
     def github(self, file: GitHubFile, folder: Path) -> GitHubSettings | None:
@@ -411,6 +461,11 @@ class _Judge:
             Person(each.id, each.name, frozenset(each.git), each.token_sha256, frozenset(each.roles))
             for each in file.people
         )
+        accounts: dict[str, str] = {}
+        for index, each in enumerate(file.people):
+            for account in each.slack:
+                if accounts.setdefault(account, each.id) != each.id:
+                    self.refuse(f"people[{index}].slack", account, f"an account of {accounts[account]} alone")
         found = conflicts(persons)
         for problem in found:
             self.refuse(problem.field, problem.got, problem.expected, code=problem.code)

@@ -185,3 +185,20 @@ class VerifiedState:
     objects: str
     versions: tuple[str, ...]
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """What was last said in chat about one incident.
+
+    ``id`` is the room's, "" where a post was begun and its answer is not known. ``digest`` is over the content, ``ask`` over
+    what may be decided; ``at`` is when it was said, Unix seconds. ``final``: nothing more will be said.
+    """
+
+    incident: str
+    channel: str
+    id: str
+    digest: str
+    at: float
+    ask: str
+    final: bool

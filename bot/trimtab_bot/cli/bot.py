@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,15 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
             configuration.inbox_port,
             configuration.inbox_public_hosts,
         )
-        try:
+        with ExitStack() as stack:
+            stack.callback(server.stop)
             print(f"inbox {server.start()}", flush=True)
+            if configuration.slack is not None:
+                from trimtab_bot.chat.service import slack_chat
+
+                chat = slack_chat(configuration, configuration.slack, ports.store, bot.decisions, followers, time.time)
+                stack.enter_context(chat)
             bot.loop.run(bot.stop, bot.wake, configuration.tick, arguments.once_ticks)
-        finally:
-            server.stop()
     return ExitCode.DONE
 
 

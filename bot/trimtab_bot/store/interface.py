@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from trimtab_bot.ledger.interface import Head, Record
-    from trimtab_bot.records import Incident, Proposal, TimelineRecord, VerifiedState
+    from trimtab_bot.records import ChatMessage, Incident, Proposal, TimelineRecord, VerifiedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ class Reading(Protocol):
         """All verified states of a model."""
         ...
 
+    def chat_message(self, incident_id: str) -> ChatMessage | None:
+        """What was last said in chat about an incident."""
+        ...
+
     def pending_records(self) -> tuple[Pending, ...]:
         """Ledger records that are not known to be written, in order."""
         ...
@@ -76,6 +80,10 @@ class Writing(Reading, Protocol):
 
     def add_verified(self, state: VerifiedState) -> bool:
         """Add, where this (model, group, commit) is not there yet; whether it was added."""
+        ...
+
+    def put_chat_message(self, message: ChatMessage) -> None:
+        """Add or replace."""
         ...
 
     def add_record(self, record: Record) -> None:

@@ -23,7 +23,12 @@ def _first(connection: sa.Connection) -> None:
         table.create(connection)
 
 
-STEPS: tuple[Callable[[sa.Connection], None], ...] = (_first,)
+def _chat(connection: sa.Connection) -> None:
+    """Version 2: what was said in chat."""
+    tables.CHAT.create(connection)
+
+
+STEPS: tuple[Callable[[sa.Connection], None], ...] = (_first, _chat)
 """Step n leads from schema version n - 1 to n."""
 
 

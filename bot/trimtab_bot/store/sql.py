@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from trimtab_bot.codec import CodecError, decode, encode
 from trimtab_bot.ledger.interface import EntryKind, Head, Record
-from trimtab_bot.records import Incident, IncidentPhase, Proposal, TimelineRecord, VerifiedState
+from trimtab_bot.records import ChatMessage, Incident, IncidentPhase, Proposal, TimelineRecord, VerifiedState
 from trimtab_bot.store import tables
 from trimtab_bot.store.engine import open_sqlite
 from trimtab_bot.store.interface import Pending
@@ -110,6 +110,11 @@ class _Session:
         query = sa.select(tables.VERIFIED.c.body).where(tables.VERIFIED.c.model == model)
         return tuple(decode(VerifiedState, json.loads(row.body)) for row in self._connection.execute(query))
 
+    def chat_message(self, incident_id: str) -> ChatMessage | None:
+        query = sa.select(tables.CHAT.c.body).where(tables.CHAT.c.incident == incident_id)
+        row = self._connection.execute(query).first()
+        return None if row is None else decode(ChatMessage, json.loads(row.body))
+
     def pending_records(self) -> tuple[Pending, ...]:
         query = sa.select(tables.OUTBOX).where(tables.OUTBOX.c.entry_index.is_(None)).order_by(tables.OUTBOX.c.number)
         return tuple(Pending(row.number, _record(row.body)) for row in self._connection.execute(query))
@@ -161,6 +166,12 @@ class _Session:
             )
         )
         return True
+
+    def put_chat_message(self, message: ChatMessage) -> None:
+        table = tables.CHAT
+        same = table.c.incident == message.incident
+        if self._connection.execute(table.update().where(same).values(body=_text(message))).rowcount == 0:
+            self._connection.execute(table.insert().values(incident=message.incident, body=_text(message)))
 
     def add_record(self, record: Record) -> None:
         table = tables.OUTBOX

@@ -58,6 +58,13 @@ VERIFIED = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 
+CHAT = sa.Table(
+    "chat_messages",
+    METADATA,
+    sa.Column("incident", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
 OUTBOX = sa.Table(
     "ledger_outbox",
     METADATA,

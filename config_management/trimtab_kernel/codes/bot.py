@@ -323,6 +323,18 @@ CODES: tuple[Code, ...] = (
         "The Git repository or the metrics source does not answer, so nobody knows what would be approved.",
         "Try again in a moment.",
     ),
+    Code(
+        "B440",
+        "chat account belongs to nobody",
+        "Who decides in chat must be a configured person; a name or a mail address is no proof of that.",
+        "List the account's id (a Slack member id such as U024BE7LH) under that person in bot.yaml.",
+    ),
+    Code(
+        "B441",
+        "not a member of the workspace",
+        "In a shared channel people of other workspaces and guests see the same buttons; they must not decide.",
+        "Let a full member of the workspace decide, or use the inbox.",
+    ),
     # B50x: the ledger
     Code(
         "B501",

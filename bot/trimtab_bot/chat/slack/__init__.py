@@ -1,0 +1,1 @@
+"""Slack as chat room: slack_sdk posts, slack-bolt listens."""

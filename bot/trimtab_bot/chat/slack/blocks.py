@@ -1,0 +1,144 @@
+"""A message as Block Kit, and answers as mrkdwn. Everything that is not ours is escaped. Pure.
+
+Limits are those of Block Kit: a header of 150 characters, a section of 3,000, 50 blocks. A button carries the proposal and
+the digest of what is shown, and no permission: who presses it is established by Slack and judged by the bot.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from trimtab_bot.inbox.interface import FactKind
+from trimtab_kernel.problems import printable
+
+if TYPE_CHECKING:
+    from trimtab_bot.chat.interface import Message
+
+APPROVE = "trimtab_approve"
+DENY = "trimtab_deny"
+DENY_VIEW = "trimtab_deny_reason"
+METADATA = "trimtab_incident"
+_HEADER = 150
+_SECTION = 2900
+_FIELD = 1900
+_FIELDS = 10
+
+
+def escaped(text: str, limit: int = _SECTION) -> str:
+    """Text on one line that mentions nobody and links nowhere: Slack reads control sequences only between < and >."""
+    return printable(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def message_blocks(message: Message) -> list[dict[str, Any]]:
+    """The blocks of one incident's message."""
+    blocks: list[dict[str, Any]] = [
+        {"type": "header", "text": {"type": "plain_text", "text": _plain(message.title, _HEADER), "emoji": False}},
+        _section(f"{escaped(message.state)}\n{escaped(message.summary)}"),
+    ]
+    fields = [
+        _mrkdwn(
+            f"{escaped(fact.label, 200)}{' (estimate)' if fact.kind is FactKind.ESTIMATE else ''}\n"
+            f"{escaped(fact.value, 800)}",
+            _FIELD,
+        )
+        for fact in message.facts[:_FIELDS]
+    ]
+    if fields:
+        blocks.append({"type": "section", "fields": fields})
+    context = []
+    if message.offending is not None:
+        commit = message.offending
+        context.append(f"commit {commit.sha[:12]} {escaped(commit.subject, 200)} by {escaped(commit.author, 100)}")
+    if message.number is not None:
+        context.append(f"proposal {message.number}, {len(message.approvals)} of {message.quorum} approvals")
+    if message.expires_at is not None:
+        context.append(f"open until {_moment(message.expires_at)}")
+    if context:
+        blocks.append({"type": "context", "elements": [_mrkdwn("; ".join(context), _FIELD)]})
+    if message.timeline:
+        lines = "\n".join(f"{_moment(entry.at)} {escaped(entry.text, 300)}" for entry in message.timeline)
+        blocks.append(_section(lines))
+    if message.ask is not None:
+        value = f"{message.ask.proposal} {message.ask.digest}"
+        blocks.append(
+            {
+                "type": "actions",
+                "block_id": "trimtab_decision",
+                "elements": [
+                    {
+                        "type": "button",
+                        "action_id": APPROVE,
+                        "style": "primary",
+                        "text": {"type": "plain_text", "text": "Approve", "emoji": False},
+                        "value": value,
+                        "confirm": {
+                            "title": {"type": "plain_text", "text": "Approve?"},
+                            "text": {"type": "plain_text", "text": _plain(message.title, 280)},
+                            "confirm": {"type": "plain_text", "text": "Approve"},
+                            "deny": {"type": "plain_text", "text": "Cancel"},
+                        },
+                    },
+                    {
+                        "type": "button",
+                        "action_id": DENY,
+                        "text": {"type": "plain_text", "text": "Deny", "emoji": False},
+                        "value": value,
+                    },
+                ],
+            }
+        )
+    return blocks
+
+
+def message_text(message: Message) -> str:
+    """What notifications and screen readers get."""
+    return escaped(f"{message.title}: {message.state}", 500)
+
+
+def deny_view(value: str, title: str) -> dict[str, Any]:
+    """The modal that asks why. ``value`` is what the button carried."""
+    return {
+        "type": "modal",
+        "callback_id": DENY_VIEW,
+        "private_metadata": value,
+        "title": {"type": "plain_text", "text": "Deny"},
+        "submit": {"type": "plain_text", "text": "Deny"},
+        "close": {"type": "plain_text", "text": "Cancel"},
+        "blocks": [
+            {"type": "section", "text": {"type": "plain_text", "text": _plain(title, 300)}},
+            {
+                "type": "input",
+                "block_id": "reason",
+                "label": {"type": "plain_text", "text": "Why?"},
+                "element": {
+                    "type": "plain_text_input",
+                    "action_id": "text",
+                    "multiline": True,
+                    "min_length": 3,
+                    "max_length": 1000,
+                },
+            },
+        ],
+    }
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": _mrkdwn(text, _SECTION)}
+
+
+def _mrkdwn(text: str, limit: int) -> dict[str, Any]:
+    # Verbatim: what looks like an address or a channel stays text.
+    return {"type": "mrkdwn", "text": _cut(text, limit), "verbatim": True}
+
+
+def _plain(text: str, limit: int) -> str:
+    return _cut(printable(text, limit), limit) or "-"
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,287 @@
+"""The server: Starlette over uvicorn in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+Json: TypeAlias = Any
+TEAM = "T0HOME"
+PATIENCE = 30.0
+
+
+@dataclass(slots=True)
+class Fault:
+    """What goes wrong with the next ``times`` calls of a method: a status; with ``after`` only once the work is done."""
+
+    method: str
+    status: int
+    after: bool = False
+    times: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Connection:
+    socket: WebSocket
+    loop: asyncio.AbstractEventLoop
+
+
+class SlackRig:
+    """One workspace with one app in it."""
+
+    def __init__(self) -> None:
+        self.bot_token, self.app_token = "xoxb-of-the-bot", "xapp-of-the-bot"
+        self.url = ""
+        self.faults: list[Fault] = []
+        self.calls: list[str] = []
+        self.messages: dict[str, dict[str, Json]] = {}
+        self.users: dict[str, dict[str, Json]] = {}
+        self.views: list[dict[str, Json]] = []
+        self.responses: list[dict[str, Json]] = []
+        self.acks: dict[str, Json] = {}
+        self._numbers = itertools.count(1)
+        self._connections: list[_Connection] = []
+        self._changed = threading.Condition()
+
+    # ------------------------------------------------ what tests do
+
+    def person(self, user: str, team: str = TEAM, **odd: bool) -> str:
+        """A member of the workspace; ``odd`` such as ``is_restricted=True``."""
+        self.users[user] = {"id": user, "team_id": team, "name": user.lower(), **odd}
+        return user
+
+    def await_listener(self) -> None:
+        """Until the app listens."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: bool(self._connections), PATIENCE), "nobody connected"
+
+    def press(self, user: str, action: str, message: dict[str, Json], team: str = TEAM, times: int = 1) -> list[Json]:
+        """Press a button of a message; gives what the app then said to that person alone."""
+        (button,) = [
+            element
+            for block in message["blocks"]
+            for element in block.get("elements", ())
+            if element.get("action_id") == action
+        ]
+        payload = {
+            "type": "block_actions",
+            "team": {"id": team, "domain": "x"},
+            "user": {"id": user, "team_id": team, "username": user.lower()},
+            "api_app_id": "A1",
+            "token": "legacy",
+            "container": {"type": "message", "message_ts": message["ts"], "channel_id": message["channel"]},
+            "channel": {"id": message["channel"], "name": "fleet"},
+            "trigger_id": f"trigger-{next(self._numbers)}",
+            "response_url": f"{self.url}/respond/{next(self._numbers)}",
+            "message": message,
+            "actions": [
+                {"type": "button", "action_id": action, "block_id": "b", "value": button["value"], "action_ts": "1.1"}
+            ],
+        }
+        before = len(self.responses)
+        self._envelope("interactive", payload, times)
+        return self.responses[before:]
+
+    def submit(self, user: str, view: dict[str, Json], reason: str, team: str = TEAM) -> Json:
+        """Submit a modal; gives what the app answers (errors, or nothing)."""
+        payload = {
+            "type": "view_submission",
+            "team": {"id": team, "domain": "x"},
+            "user": {"id": user, "team_id": team, "username": user.lower()},
+            "api_app_id": "A1",
+            "token": "legacy",
+            "trigger_id": "t",
+            "view": {**view, "id": "V1", "state": {"values": {"reason": {"text": {"value": reason}}}}},
+        }
+        return self._envelope("interactive", payload)
+
+    def type(self, user: str, text: str, team: str = TEAM) -> str:
+        """Type a command; gives the answer that only that person sees."""
+        payload = {
+            "command": "/trimtab",
+            "text": text,
+            "team_id": team,
+            "team_domain": "x",
+            "user_id": user,
+            "user_name": user.lower(),
+            "channel_id": "C0FLEET",
+            "channel_name": "fleet",
+            "api_app_id": "A1",
+            "token": "legacy",
+            "response_url": f"{self.url}/respond/{next(self._numbers)}",
+            "trigger_id": "t",
+        }
+        answer = self._envelope("slash_commands", payload)
+        return str((answer or {}).get("text", ""))
+
+    def drop_connections(self) -> None:
+        """As a network does."""
+        with self._changed:
+            connections, self._connections = self._connections, []
+        for each in connections:
+            asyncio.run_coroutine_threadsafe(each.socket.close(1012), each.loop).result(PATIENCE)
+
+    def _envelope(self, kind: str, payload: dict[str, Json], times: int = 1) -> Json:
+        self.await_listener()
+        with self._changed:
+            connection = self._connections[-1]
+        name = f"envelope-{next(self._numbers)}"
+        text = json.dumps({"type": kind, "envelope_id": name, "accepts_response_payload": True, "payload": payload})
+        for _ in range(times):
+            asyncio.run_coroutine_threadsafe(connection.socket.send_text(text), connection.loop).result(PATIENCE)
+        responds = kind == "interactive" and payload["type"] == "block_actions"
+        with self._changed:
+            before = len(self.responses) + len(self.views)
+            del before
+            assert self._changed.wait_for(lambda: name in self.acks, PATIENCE), "no acknowledgement"
+            if responds:
+                wanted = str(payload["response_url"]).rpartition("/")[2]
+                self._changed.wait_for(
+                    lambda: (
+                        any(each["_to"] == wanted for each in self.responses)
+                        or any(view["_trigger"] == payload["trigger_id"] for view in self.views)
+                    ),
+                    PATIENCE,
+                )
+            return self.acks[name]
+
+    # ------------------------------------------------ what the app calls
+
+    async def api(self, request: Request) -> Response:
+        """Every method of the web API."""
+        method = request.path_params["method"]
+        body = await request.body()
+        if request.headers.get("content-type", "").startswith("application/json"):
+            given = json.loads(body or b"{}")
+        else:
+            given = dict(urllib.parse.parse_qsl(body.decode()))
+        given = {**dict(request.query_params), **given}
+        token = request.headers.get("authorization", "").removeprefix("Bearer ") or given.get("token", "")
+        with self._changed:
+            self.calls.append(method)
+            fault = next((each for each in self.faults if each.times > 0 and each.method == method), None)
+            if fault is not None:
+                fault.times -= 1
+            if fault is not None and not fault.after:
+                return JSONResponse({"ok": False, "error": "fault"}, fault.status, fault.headers)
+            answer = self._answer(method, token, given)
+            self._changed.notify_all()
+        if fault is not None:
+            return JSONResponse({"ok": False, "error": "fault"}, fault.status, fault.headers)
+        return JSONResponse(answer)
+
+    def _answer(self, method: str, token: str, given: dict[str, Json]) -> dict[str, Json]:
+        if token != (self.app_token if method == "apps.connections.open" else self.bot_token):
+            return {"ok": False, "error": "invalid_auth"}
+        for key in ("blocks", "metadata", "view"):
+            if isinstance(given.get(key), str):
+                given[key] = json.loads(given[key])
+        match method:
+            case "auth.test":
+                return {
+                    "ok": True,
+                    "team_id": TEAM,
+                    "user_id": "U0BOT",
+                    "bot_id": "B0BOT",
+                    "url": self.url,
+                    "user": "trimtab",
+                }
+            case "apps.connections.open":
+                return {"ok": True, "url": self.url.replace("http://", "ws://") + "/link"}
+            case "users.info":
+                user = self.users.get(given["user"])
+                return {"ok": True, "user": user} if user else {"ok": False, "error": "user_not_found"}
+            case "chat.postMessage":
+                ts = f"{1_795_000_000 + next(self._numbers)}.000100"
+                self.messages[ts] = {**given, "ts": ts, "bot_id": "B0BOT", "posted": time.monotonic(), "edits": 0}
+                return {"ok": True, "channel": given["channel"], "ts": ts, "message": {"ts": ts}}
+            case "chat.update":
+                found = self.messages.get(given["ts"])
+                if found is None:
+                    return {"ok": False, "error": "message_not_found"}
+                found.update(given)
+                found["edits"] += 1
+                return {"ok": True, "channel": given["channel"], "ts": given["ts"]}
+            case "conversations.history":
+                found_messages = [each for _, each in sorted(self.messages.items(), reverse=True)]
+                start = int(given.get("cursor") or 0)
+                page = found_messages[start : start + int(given.get("limit", 100))]
+                more = str(start + len(page)) if start + len(page) < len(found_messages) else ""
+                return {"ok": True, "messages": page, "response_metadata": {"next_cursor": more}}
+            case "views.open":
+                self.views.append({**given["view"], "_trigger": given["trigger_id"]})
+                return {"ok": True, "view": {"id": "V1"}}
+        return {"ok": False, "error": "unknown_method"}
+
+    async def respond(self, request: Request) -> Response:
+        """A response_url."""
+        content = json.loads(await request.body())
+        with self._changed:
+            self.responses.append({**content, "_to": request.path_params["number"]})
+            self._changed.notify_all()
+        return JSONResponse({"ok": True})
+
+    async def link(self, socket: WebSocket) -> None:
+        """Socket Mode."""
+        await socket.accept()
+        await socket.send_text(json.dumps({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A1"}}))
+        connection = _Connection(socket, asyncio.get_running_loop())
+        with self._changed:
+            self._connections.append(connection)
+            self._changed.notify_all()
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                text = await socket.receive_text()
+                message = json.loads(text)
+                with self._changed:
+                    self.acks[message["envelope_id"]] = message.get("payload")
+                    self._changed.notify_all()
+        with self._changed:
+            if connection in self._connections:
+                self._connections.remove(connection)
+
+
+@contextlib.contextmanager
+def slack() -> Iterator[SlackRig]:
+    """A running rig."""
+    rig = SlackRig()
+    app = Starlette(
+        routes=[
+            Route("/api/{method}", rig.api, methods=["GET", "POST"]),
+            Route("/respond/{number}", rig.respond, methods=["POST"]),
+            WebSocketRoute("/link", rig.link),
+        ]
+    )
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="wsproto", lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="slack-rig")
+    thread.start()
+    deadline = time.monotonic() + PATIENCE
+    while not server.started:
+        assert time.monotonic() < deadline, "the rig did not start"
+        time.sleep(0.01)
+    rig.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        yield rig
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        thread.join(PATIENCE)
