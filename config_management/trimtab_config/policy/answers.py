@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,6 +74,18 @@ def _finding(item: Any, titles: Mapping[str, str]) -> PolicyFinding | None:  # n
 
 def _text(value: object) -> str:
     return printable(str(value), _MOST_TEXT)
+
+
+def is_object(request: bytes) -> bool:
+    """Whether the bytes are one JSON object and no more: they are put beside others."""
+    try:
+        return isinstance(json.loads(request, parse_constant=_no_constant), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(text)
 
 
 def batches(requests: Sequence[bytes], most: int, most_bytes: int) -> list[range]:

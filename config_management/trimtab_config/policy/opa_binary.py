@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab_config.policy.answers import FAILED, INPUT, UNDEFINED, batches, decisions_of, engine_denial
+from trimtab_config.policy.answers import FAILED, INPUT, UNDEFINED, batches, decisions_of, engine_denial, is_object
 from trimtab_config.policy.bundle import ENTRY_POINT, PolicyBundle, RuleText
 from trimtab_kernel.canonical import canonical_json
 from trimtab_kernel.problems import InputError, OutsideError, Problem, printable, quoted
@@ -106,10 +106,12 @@ class Opa:
             raise InputError(*problems)
         with tempfile.TemporaryDirectory(prefix="trimtab-policy-") as work:
             made = Path(work) / "bundle.tar.gz"
+            # The module holds the names of its files, so they must not depend on where somebody keeps them.
+            places = [_copied(folder, Path(work) / "sources", index) for index, folder in enumerate((CORE, *folders))]
             # Without -O: optimizing loses parentheses in OPA 1.22.
             done = self._run(
                 "build", "--target=wasm", f"--entrypoint={ENTRY_POINT}", f"--output={made}",
-                "--capabilities", CAPABILITIES, *_ignoring(*_IGNORED), CORE, *folders,
+                "--capabilities", CAPABILITIES, *places, cwd=Path(work) / "sources",
             )  # fmt: skip
             if done.returncode:
                 raise InputError(*_source_problems(done.stderr.decode(errors="replace")))
@@ -161,10 +163,12 @@ class Opa:
                     problems.append(Problem("F506", str(source), 1, got=got, expected=expected))
         return [rules[name] for name in sorted(rules)], tuple(problems)
 
-    def _run(self, *arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        command = [str(self.program), *map(str, arguments)]
+    def _run(
+        self, *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        command = [str(self.program.absolute()), *map(str, arguments)]
         try:
-            done = subprocess.run(command, input=stdin, capture_output=True, timeout=self.timeout, check=False)
+            done = subprocess.run(command, input=stdin, capture_output=True, timeout=self.timeout, check=False, cwd=cwd)
         except subprocess.TimeoutExpired as error:
             raise OutsideError(f"{self.program.name} {arguments[0]} took more than {self.timeout:g} s") from error
         except OSError as error:
@@ -194,12 +198,12 @@ class OpaPolicyEngine:
         found: list[Decision] = []
         for places in batches(requests, 2000, 16 * 2**20):
             some = [requests[place] for place in places]
-            together = self._answers(some) if all(map(_is_object, some)) else None
+            together = self._answers(some) if all(map(is_object, some)) else None
             found += [self._alone(request) for request in some] if together is None else together
         return found
 
     def _alone(self, request: bytes) -> Decision:
-        if not _is_object(request):
+        if not is_object(request):
             return engine_denial(INPUT, f"{len(request)} bytes that are no JSON object", "an input document")
         done = self._opa.evaluate(self._folders, b'{"requests":[' + request + b"]}")
         if done.returncode:
@@ -217,19 +221,31 @@ def digests_of(folders: Iterable[Path]) -> dict[str, str]:
     """Hex SHA-256 of each source below ``folders``, by path from the folder's own name on; tests are left out."""
     found = {}
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            is_source = path.suffix == ".rego" and not path.name.endswith("_test.rego")
-            if path.is_file() and (is_source or path.name == "data.json"):
-                name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _sources(folder):
+            name = f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
-def _is_object(request: bytes) -> bool:
-    try:
-        return isinstance(json.loads(request), dict)
-    except (ValueError, RecursionError):
-        return False
+def _sources(folder: Path) -> list[Path]:
+    """What rules are made of: Rego that is no test, and data."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        is_rego = path.suffix == ".rego" and not path.name.endswith("_test.rego")
+        if path.is_file() and (is_rego or path.name == "data.json"):
+            found.append(path)
+    return found
+
+
+def _copied(folder: Path, work: Path, index: int) -> str:
+    """The sources below ``folder``, copied into ``work`` under a name that says nothing of where they were."""
+    name = f"{index}-{folder.resolve().name}"
+    for path in _sources(folder):
+        target = work / name / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (work / name).mkdir(parents=True, exist_ok=True)
+    return name
 
 
 def _ignoring(*patterns: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import wasmtime
 
-from trimtab_config.policy.answers import FAILED, INPUT, UNDEFINED, batches, decisions_of, engine_denial
+from trimtab_config.policy.answers import FAILED, INPUT, UNDEFINED, batches, decisions_of, engine_denial, is_object
 from trimtab_kernel.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class WasmPolicyEngine:
         found: list[Decision] = []
         for places in batches(requests, self._limits.batch, self._limits.batch_bytes):
             some = [requests[place] for place in places]
-            together = self._together(some) if all(map(_is_object, some)) else None
+            together = self._together(some) if all(map(is_object, some)) else None
             found += [self._alone(request) for request in some] if together is None else together
         return found
 
@@ -91,7 +91,7 @@ class WasmPolicyEngine:
         return decisions_of(_first(result), len(requests), self._titles)
 
     def _alone(self, request: bytes) -> Decision:
-        if not _is_object(request):
+        if not is_object(request):
             return engine_denial(INPUT, f"{len(request)} bytes that are no JSON object", "an input document")
         try:
             result = self._evaluate([request])
@@ -244,15 +244,3 @@ def _first(result: object) -> object:
     if isinstance(result, list) and len(result) == 1 and isinstance(result[0], dict):
         return result[0].get("result")
     return None
-
-
-def _is_object(request: bytes) -> bool:
-    """Whether the bytes are one JSON object and no more: they are put beside others."""
-    try:
-        return isinstance(json.loads(request, parse_constant=_no_constant), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(text)

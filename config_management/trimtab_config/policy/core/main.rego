@@ -51,7 +51,9 @@ level(domain, rule, written, leave) := known(written.level) if {
 	leave.owner
 } else := known(object.get(input, [domain, "levels", rule], object.get(input, [domain, "level"], "deny")))
 
-known(level) := object.get({"deny": "deny", "warn": "warn", "dry-run": "dry-run"}, level, "deny")
+known(level) := level if {
+	level in {"deny", "warn", "dry-run"}
+} else := "deny"
 
 # An exception of the domain's own policy turns a refusal into a warning that names who answers for it. Without a date
 # in the input it counts until a commit removes it; with one, until its day is over. A rule that says its own level stands

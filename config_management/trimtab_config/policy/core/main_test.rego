@@ -42,6 +42,7 @@ test_levels if {
 test_a_level_that_is_none_denies if {
 	levels({"finops": {"levels": {"finops.cpu-cap": "off"}}}) == {"deny"}
 	"deny" in levels({"finops": {"level": "off"}})
+	levels({"finops": {"level": []}}) == {"deny"}
 }
 
 exception := {"rule": "finops.cpu-cap", "owner": "a", "reason": "b", "until": "2026-01-01", "until_day": 100}

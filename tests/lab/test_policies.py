@@ -1,0 +1,120 @@
+"""The shipped rules as OPA itself sees them: strict, covered by tests, built into what is committed, and decided alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.policy_inputs import POLICIES, case_requests, generated
+from trimtab_config.policy.bundle import DATA, MODULE
+from trimtab_config.policy.interface import Decision
+from trimtab_config.policy.opa_binary import Opa, OpaPolicyEngine
+from trimtab_config.policy.shipped import SHIPPED, shipped_bundle
+from trimtab_config.policy.wasm import WasmPolicyEngine
+from trimtab_kernel.problems import InputError
+
+pytestmark = pytest.mark.lab
+GENERATED = 10_000
+
+
+@pytest.fixture(scope="module")
+def opa(lab_programs: Callable[[str], Path]) -> Opa:
+    return Opa(lab_programs("opa"))
+
+
+@pytest.fixture(scope="module")
+def referee(opa: Opa) -> OpaPolicyEngine:
+    """OPA on the sources, without WebAssembly."""
+    return OpaPolicyEngine(opa, [POLICIES])
+
+
+def judged(referee: OpaPolicyEngine, requests: list[bytes]) -> list[Decision]:
+    """The decisions on which OPA and what render uses agree, to the last finding and word."""
+    ours = list(WasmPolicyEngine(shipped_bundle()).decide(requests))
+    theirs = list(referee.decide(requests))
+    assert len(ours) == len(theirs) == len(requests)
+    apart = [request for request, one, other in zip(requests, ours, theirs, strict=True) if one != other]
+    assert apart == []
+    return ours
+
+
+def test_opa_has_nothing_against_the_sources(opa: Opa) -> None:
+    assert opa.check([POLICIES]) == ()
+
+
+def test_the_tests_in_rego_pass_and_reach_nearly_every_line(opa: Opa) -> None:
+    report = opa.test([POLICIES])
+    assert report.failed == ()
+    assert report.count >= 80
+    assert report.coverage >= 95, report.uncovered
+
+
+def test_the_committed_bundle_is_what_opa_builds(opa: Opa) -> None:
+    built = opa.build([POLICIES]).files()
+    assert {name: content for name, content in built.items() if name in {MODULE, DATA}} == {
+        name: (SHIPPED / name).read_bytes() for name in (MODULE, DATA)
+    }
+    assert opa.build([POLICIES]).rules == shipped_bundle().rules
+
+
+def test_opa_and_render_agree_on_every_case(referee: OpaPolicyEngine) -> None:
+    requests = [text for _, _, text in case_requests()]
+    assert len(requests) >= 300
+    judged(referee, requests)
+
+
+def test_opa_and_render_agree_on_ten_thousand_generated_documents(referee: OpaPolicyEngine) -> None:
+    decisions = judged(referee, generated(1, GENERATED))
+    denied = sum(not decision.allowed for decision in decisions)
+    assert denied / GENERATED >= 0.3
+    hit = {finding.rule for decision in decisions for finding in decision.findings}
+    assert set(shipped_bundle().rules) <= hit
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            'finding contains {"field": "", "got": "", "expected": ""} if to_number(input.limits.cpu.text) > 0.75',
+            "to_number",
+        ),
+        ('finding contains {"field": "", "got": sprintf("%v", [1]), "expected": ""}', "sprintf"),
+        ('finding contains {"field": "", "got": "", "expected": ""} if time.now_ns() > 0', "time.now_ns"),
+        ('finding contains {"field": "", "got": "", "expected": ""} if http.send({})', "http.send"),
+        ("finding contains {", "expected"),
+    ],
+    ids=["text as a number", "sprintf", "clock", "network", "cut"],
+)
+def test_a_rule_that_does_not_decide_alike_everywhere_is_not_built(
+    opa: Opa, tmp_path: Path, body: str, says: str
+) -> None:
+    (tmp_path / "rule.rego").write_text(f"package trimtab.rules.own.rule\n\n{body}\n", "utf-8")
+    with pytest.raises(InputError) as caught:
+        opa.build([tmp_path])
+    assert caught.value.problems[0].code == "F506"
+    assert says in str(caught.value)
+
+
+def test_a_rule_must_say_what_it_is_for(opa: Opa, tmp_path: Path) -> None:
+    text = 'package trimtab.rules.own.rule\n\nfinding contains {"field": "", "got": "", "expected": ""}\n'
+    (tmp_path / "rule.rego").write_text(text, "utf-8")
+    [problem] = opa.check([tmp_path])
+    assert problem.code == "F506"
+    assert "title, why, unblock" in problem.got
+
+
+def test_rules_of_ones_own_hold_beside_the_shipped_ones(opa: Opa, tmp_path: Path) -> None:
+    (tmp_path / "rule.rego").write_text(
+        "# METADATA\n# title: no cameras\n# description: We have none.\n# custom:\n#   unblock: Ask us.\n"
+        'package trimtab.rules.own.no_cameras\n\nfinding contains {"field": "spec.targetDevices", "got": "cameras",'
+        ' "expected": "none"} if input.subject.group == "cameras"\n',
+        "utf-8",
+    )
+    bundle = opa.build([tmp_path])
+    assert bundle.rules["own.no-cameras"].unblock == "Ask us."
+    engine = WasmPolicyEngine(bundle)
+    requests = [text for _, case, text in case_requests() if case.of_all and b'"EdgeAIDeployment"' in text][:3]
+    for decision in engine.decide(requests):
+        assert [finding.rule for finding in decision.findings] == ["own.no-cameras"]
