@@ -1,4 +1,4 @@
-"""``trimtab cmp-server`` and ``trimtab cmp-generate``: arguments, signals, and what is said where."""
+"""``trimtab cmp-server``: arguments and limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command
-from trimtab_kernel.problems import ExitCode, InputError
+from trimtab_kernel.problems import ExitCode
+from trimtab_plugins.argocd.exec_command import add_monitoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,24 +39,13 @@ def _mode(text: str) -> int:
     return value
 
 
-def _add_monitoring(parser: argparse.ArgumentParser) -> None:
-    choices = ("annotations", "operator")
-    shown = "how Prometheus finds pods and rules, as in 'trimtab render' (default: annotations)"
-    parser.add_argument("--monitoring", choices=choices, default=choices[0], help=shown)
-
-
-def configure_generate(parser: argparse.ArgumentParser) -> None:
-    """Arguments; what to render comes by the environment."""
-    _add_monitoring(parser)
-
-
 def configure_server(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     add = parser.add_argument
     add("--config-dir", type=Path, required=True, metavar="D", help="the folder of plugin.yaml")
     add("--socket-dir", type=Path, required=True, metavar="D", help="where repo-server looks for sockets of plugins")
     add("--socket-mode", type=_mode, default=0o755, metavar="MODE", help="who may connect, in octal (default: 755)")
-    _add_monitoring(parser)
+    add_monitoring(parser)
     add("--metrics-port", type=_number(0, 65535), metavar="P", help="serve /metrics and /healthz there; 0: any port")
     add("--metrics-host", default="127.0.0.1", metavar="ADDRESS", help="the address for it (default: 127.0.0.1)")
     add("--threads", type=_number(1, 64), default=2, metavar="N", help="groups rendered at once (default: 2)")
@@ -103,23 +93,6 @@ def run_server(arguments: argparse.Namespace) -> ExitCode:
     os._exit(ExitCode.DONE)
 
 
-def run_generate(arguments: argparse.Namespace) -> ExitCode:
-    """Render the group that the environment names from the working directory."""
-    from trimtab_config.compilation import Monitoring
-    from trimtab_plugins.argocd.diagnosis import diagnosis
-    from trimtab_plugins.argocd.generation import generate
-    from trimtab_plugins.argocd.parameters import shown_folder
-
-    try:
-        stream = generate(Path(), os.environ, Monitoring(arguments.monitoring))
-    except InputError as error:
-        # The stock server copies stderr into the Application.
-        print(diagnosis(error.problems, shown_folder(os.environ, "")), file=sys.stderr)  # noqa: T201 - stderr is for people
-        return error.exit_code
-    sys.stdout.buffer.write(stream)
-    return ExitCode.DONE
-
-
 COMMAND = Command(
     name="cmp-server",
     summary="Serve Argo CD's repo-server as a plugin, warm, behind one socket.",
@@ -133,17 +106,4 @@ COMMAND = Command(
     ),
     configure=configure_server,
     run=run_server,
-)
-
-GENERATE = Command(
-    name="cmp-generate",
-    summary="Print the manifests of one device group, as Argo CD's own plugin server asks for them.",
-    examples=('ARGOCD_APP_PARAMETERS=\'[{"name":"group","string":"kiosk-emea"}]\' trimtab cmp-generate',),
-    details=(
-        "Reads the fleet in the working directory, which may hold anything, and the parameters group and price-book from "
-        "ARGOCD_APP_PARAMETERS. In plugin.yaml it stands as 'python3 -I -m trimtab_plugins.argocd', so that nothing in the "
-        "checkout is ever imported."
-    ),
-    configure=configure_generate,
-    run=run_generate,
 )
