@@ -191,6 +191,14 @@ def test_a_report_for_a_pull_request_fits_into_a_comment_and_says_what_it_left_o
     assert int(left) + text.count("\n#### ") == 2000
 
 
+def test_the_group_whose_bill_changes_most_stands_first_in_a_pull_request() -> None:
+    one = fleet(small.group("aaa"), small.group("bbb"))
+    other = fleet(small.group("aaa", spec__deviceCount=11), small.group("bbb", spec__deviceCount=100))
+    found = compare(rendered(one), rendered(other))
+    assert [each.group for each in found.groups] == ["aaa", "bbb"]
+    assert re.findall(r"^#### `(\w+)`", comparison_markdown(found), re.MULTILINE) == ["bbb", "aaa"]
+
+
 # ---------------------------------------------------------------- the command
 
 

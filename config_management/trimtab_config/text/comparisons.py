@@ -7,6 +7,7 @@ bill of the group says it in one line.
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from trimtab_config.comparison import Absent, Change
@@ -15,8 +16,6 @@ from trimtab_kernel.money import Grade
 from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from trimtab_config.comparison import Comparison, CostChange, FieldChange, GroupChange, ModelState, ObjectChange
     from trimtab_kernel.canonical import Json
     from trimtab_kernel.money import Figure
@@ -43,11 +42,14 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """As :func:`comparison_text`, at most :data:`MAX_MARKDOWN` characters; what is left out is counted and said."""
+    """As :func:`comparison_text`, at most :data:`MAX_MARKDOWN` characters, the groups whose bill changes most first.
+
+    What is left out is counted and said.
+    """
     head = ["### Device groups", "", _summary(comparison).capitalize() + ".", ""]
     head += [f"- {line}" for line in _fleet(comparison)]
     text = "\n".join(head).rstrip() + "\n"
-    for place, group in enumerate(comparison.groups):
+    for place, group in enumerate(sorted(comparison.groups, key=_weight)):
         block = group_block(group)
         if len(text) + len(block) > MAX_MARKDOWN - 200:
             left = len(comparison.groups) - place
@@ -68,6 +70,10 @@ def group_block(group: GroupChange) -> str:
     fence = "`" * max(3, 1 + max((_longest_run(line) for line in body), default=0))
     lines += ["", "<details><summary>objects</summary>", "", f"{fence}diff", *body, fence, "", "</details>", ""]
     return "\n".join(lines)
+
+
+def _weight(group: GroupChange) -> tuple[Decimal, str]:
+    return -max((abs(cost.difference) for cost in group.costs), default=Decimal(0)), group.group
 
 
 def _counts(group: GroupChange) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trimtab_kernel.problems import OutsideError, RefusedError, printable
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
     from types import TracebackType
 
     from starlette.applications import Starlette
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
 _START_SECONDS = 10.0
 _STEP = 0.02
@@ -42,6 +45,42 @@ def encryption(certificate: Path, key: Path, client_ca: Path | None = None) -> s
     return context
 
 
+class _PunctualProtocol(H11Protocol):
+    """HTTP/1.1 of uvicorn, which by itself would wait for ever for the rest of a request's head.
+
+    Callers that only hold connections open would take all there are; so each head must come within ``HEAD_SECONDS``.
+    """
+
+    HEAD_SECONDS = 10.0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(self.HEAD_SECONDS, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None until a first head is whole
+        if cycle is not None and not cycle.response_complete:
+            self._disarm()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.HEAD_SECONDS, self.transport.abort)
+
+    def on_response_complete(self) -> None:
+        # Between two requests uvicorn's own time for idle connections holds.
+        self._disarm()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class FleetServer:
     """The running server: entered, it listens and :attr:`url` is known; left, it answers what is under way and stops."""
 
@@ -52,7 +91,7 @@ class FleetServer:
         self.url = ""
         config = uvicorn.Config(
             application,
-            http="h11",
+            http=_PunctualProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

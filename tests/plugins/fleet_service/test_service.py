@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import subprocess
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -228,6 +229,30 @@ def test_a_body_that_grows_past_the_limit_without_saying_so_is_cut_off(
             for _ in range(20):
                 connection.sendall(b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
             assert connection.recv(200).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_caller_that_never_ends_its_head_is_hung_up_on_and_a_patient_one_is_not(
+    scratch: ScratchRepository, tmp_path: Path
+) -> None:
+    """Else a few idle connections would keep everybody else out."""
+    with running(*arguments(scratch, tmp_path)) as service:
+        parts = urlsplit(service.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        address = (parts.hostname, parts.port)
+        with ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(140)]
+            for each in silent[::2]:
+                each.sendall(b"POST /api/v1/getparams.execute HTTP/1.1\r\nHost: x\r\n")
+            kept = http.client.HTTPConnection(*address, timeout=PATIENCE)
+            stack.callback(kept.close)
+            for each in silent:
+                with suppress(ConnectionResetError):
+                    assert each.recv(1) == b""
+            for _ in range(2):
+                kept.request("GET", "/readyz")
+                assert kept.getresponse().read() == b"ready\n"
+        assert service.generator().status == 200
 
 
 # ---------------------------------------------------------------- following
