@@ -446,6 +446,29 @@ def test_a_leader_that_is_killed_is_followed_when_its_lease_has_run_out(fleet: F
     assert [name for name in GROUPS[:-1] if versions(now)[name] != versions(artifacts)[name]] == [GROUPS[11]]
 
 
+def test_a_variable_in_the_fleet_reaches_the_cluster_as_it_was_written(fleet: Fleet) -> None:
+    """Flux puts variables into what it applies, and fails on those that it does not know, where a Kustomization has any."""
+    group, path = GROUPS[3], "models/model-03.yaml"
+    fleet.cluster.resource(KUSTOMIZE, "Kustomization").patch(
+        name=f"ea-{group}",
+        namespace=fleet.namespace,
+        body={"spec": {"postBuild": {"substitute": {"version": "put in by Flux"}}}},
+        content_type="application/merge-patch+json",
+    )
+    written = fleet.files[path].replace(b"s3://bench/model-03/", b"s3://${version}/${unknown}/model-03/")
+    fleet.wait_for_source(fleet.commit({path: written}))
+    assert fleet.ready()["status"] == "True"
+    fleet.wait_until_applied(GROUPS[:-1])
+    maps = fleet.cluster.resource("v1", "ConfigMap").get(namespace=fleet.namespace).to_dict()["items"]
+    desired = [
+        item["data"]["desired.json"]
+        for item in maps
+        if group in item["metadata"]["name"] and "desired.json" in item["data"]
+    ]
+    assert desired
+    assert all("s3://${version}/${unknown}/model-03/" in text for text in desired)
+
+
 def test_an_artifact_of_another_owner_is_left_alone(fleet: Fleet) -> None:
     foreign = {
         "apiVersion": SOURCE,

@@ -27,6 +27,7 @@ FIELD_MANAGER = "trimtab-flux-controller"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_FLEET = f"{API_GROUP}/fleet-artifact"
 ORIGIN_REVISION = "org.opencontainers.image.revision"
+ARTIFACT_KIND = "ExternalArtifact"
 SOURCE_API = f"{SOURCE_GROUP}/{SOURCE_VERSION}"
 FLEET_API = f"{API_GROUP}/{API_VERSION}"
 MESSAGE_BYTES = 1024
@@ -270,7 +271,7 @@ def _place(
 
 def _external(fleet: FleetArtifact, group: str, status: Object | None = None) -> Object:
     metadata: dict[str, Any] = {"name": artifact_name(fleet.name, group), "namespace": fleet.namespace}
-    head = {"apiVersion": SOURCE_API, "kind": "ExternalArtifact"}
+    head = {"apiVersion": SOURCE_API, "kind": ARTIFACT_KIND}
     if status is not None:
         return {**head, "metadata": metadata, "status": status}
     metadata["labels"] = _labels(fleet, group)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from trimtab_kernel.problems import InputError, OutsideError, TrustError
 from trimtab_plugins.flux.kinds import SourceKind, read_fleet_artifact
 from trimtab_plugins.flux.planning import (
+    ARTIFACT_KIND,
     ORIGIN_REVISION,
     Apply,
     ApplyStatus,
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
 Key: TypeAlias = tuple[str, str]
 Object: TypeAlias = "Mapping[str, Any]"
 log = logging.getLogger("trimtab.flux")
+
+_WRITERS = 8
+_FEW = 8
+"""So many artifacts are written one after another."""
 
 
 class View(Protocol):
@@ -151,8 +157,7 @@ class Reconciler:
         outcome = self._outcome(fleet, present)
         planned = plan(fleet, status, outcome, present, self._now())
         if write:
-            for action in planned.actions:
-                self._act(fleet, action)
+            self._carry_out(fleet, planned.actions)
         if isinstance(outcome, Built):
             self.sweep(key)
         failed = outcome if isinstance(outcome, Failed) else None
@@ -273,6 +278,38 @@ class Reconciler:
 
     # ------------------------------------------------------------ to the cluster
 
+    def _carry_out(self, fleet: FleetArtifact, actions: tuple[Action, ...]) -> None:
+        """All writes: those to one artifact in their order, many artifacts side by side, and what sums them up last.
+
+        Raises OutsideError where one fails, after what was begun has ended; the rest is for the next look.
+        """
+        lanes: dict[str, list[Action]] = {}
+        last: list[Action] = []
+        for action in actions:
+            lane = _artifact_of(action)
+            if lane is None:
+                last.append(action)
+            else:
+                lanes.setdefault(lane, []).append(action)
+
+        def carry(lane: list[Action]) -> None:
+            for action in lane:
+                self._act(fleet, action)
+
+        if len(lanes) <= _FEW:
+            for each in lanes.values():
+                carry(each)
+        else:
+            with ThreadPoolExecutor(_WRITERS, thread_name_prefix="writer") as pool:
+                begun = [pool.submit(carry, each) for each in lanes.values()]
+                try:
+                    for one in begun:
+                        one.result()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        carry(last)
+
     def _act(self, fleet: FleetArtifact, action: Action) -> None:
         match action:
             case Apply(body):
@@ -312,6 +349,16 @@ class Reconciler:
             }
         )
         self._writer.note(item, warning=True, reason=str(Reason.INVALID_SPEC), text=text)
+
+
+def _artifact_of(action: Action) -> str | None:
+    """Which artifact an action writes to; None for the FleetArtifact itself."""
+    match action:
+        case Delete(name, _, _):
+            return name
+        case Apply(body) | ApplyStatus(body) if body["kind"] == ARTIFACT_KIND:
+            return str(body["metadata"]["name"])
+    return None
 
 
 class _FetchError(Exception):

@@ -65,13 +65,15 @@ class MemoryCluster:
     writes: list[str] = field(default_factory=list)
     fail_after: int | None = None
     _version: int = 1
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def _count(self, what: str) -> str:
-        if self.fail_after is not None and len(self.writes) >= self.fail_after:
-            raise OutsideError("the API server is not there")
-        self.writes.append(what)
-        self._version += 1
-        return str(self._version)
+        with self._lock:
+            if self.fail_after is not None and len(self.writes) >= self.fail_after:
+                raise OutsideError("the API server is not there")
+            self.writes.append(what)
+            self._version += 1
+            return str(self._version)
 
     def fleet(self, key: tuple[str, str]) -> dict[str, Any] | None:
         return self.fleets.get(key)

@@ -387,3 +387,23 @@ def test_a_store_that_cannot_be_written_is_told_and_tried_again(stand: Stand) ->
     aside.rename(folder)
     assert stand.look().outcome == "Succeeded"
     assert stand.cluster.external["fleet-site-00001"]["status"]["conditions"][0]["status"] == "True"
+
+
+@pytest.mark.parametrize("writes", [None, 0, 7, 30])
+def test_many_artifacts_are_written_side_by_side_each_in_its_order(stand: Stand, writes: int | None) -> None:
+    stand.push(tree(20))
+    stand.cluster.fail_after = writes
+    if writes is None:
+        stand.look()
+    else:
+        with pytest.raises(OutsideError):
+            stand.look()
+        assert len(stand.cluster.writes) == writes
+        assert "status FleetArtifact fleet" not in stand.cluster.writes, "the whole is not said before its parts are"
+        stand.cluster.fail_after = None
+        stand.look()
+    for name in (f"fleet-site-{number:05}" for number in range(20)):
+        made = [write for write in stand.cluster.writes if write.endswith(name)]
+        assert made == [f"apply {name}", f"status ExternalArtifact {name}"]
+    assert stand.cluster.writes[-1] == "status FleetArtifact fleet"
+    stand.settled()
