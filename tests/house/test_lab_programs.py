@@ -16,6 +16,7 @@ NEEDED = (
     "awk",
     "basename",
     "cat",
+    "chmod",
     "cut",
     "date",
     "dirname",
