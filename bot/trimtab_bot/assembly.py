@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trimtab_bot.ledger.interface import LedgerStore
     from trimtab_bot.metrics.interface import MetricsSource
     from trimtab_bot.moments import Clock
+    from trimtab_bot.narration.interface import Narrator
     from trimtab_bot.recording import Followers
     from trimtab_bot.store.interface import Store
     from trimtab_config.githost.interface import GitHost
@@ -75,7 +76,7 @@ def assemble(configuration: Configuration, ports: Ports, followers: Followers, c
 
     wake, stop = threading.Event(), threading.Event()
     history = History(GitRepository(configuration.repository), configuration.path)
-    sight, narrator = Sight(), TemplateNarrator()
+    sight, narrator = Sight(), _narrator(configuration)
     scribe = Scribe(ports.store, ports.ledger, followers)
     world = World(configuration, history, ports.host, sight, now)
     executor = Executor(configuration, ports.store, scribe, ports.host, world, now)
@@ -114,6 +115,16 @@ def assemble(configuration: Configuration, ports: Ports, followers: Followers, c
         wake=wake.set,
     )
     return Bot(loop, decisions, wake, stop)
+
+
+def _narrator(configuration: Configuration) -> Narrator:
+    settings = configuration.narrator
+    if settings is None:
+        return TemplateNarrator()
+    from trimtab_bot.narration.model import ModelNarrator
+
+    key = "" if settings.key_file is None else secret(settings.key_file)
+    return ModelNarrator(settings.base_url, settings.model, key)
 
 
 @contextmanager

@@ -209,6 +209,15 @@ class SlackFile:
 
 
 @dataclass(frozen=True, slots=True)
+class NarratorFile:
+    """An endpoint that speaks OpenAI's protocol, which may put a few sentences before the template's text."""
+
+    base_url: TextField
+    model: TextField
+    key_file: TextField | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PersonFile:
     """One person. Without ``roles`` a person only sees. ``slack`` are the member ids of the workspace that are theirs."""
 
@@ -242,6 +251,7 @@ class BotFile:
     remedies: RemediesFile = field(default_factory=RemediesFile)
     github: GitHubFile | None = None
     slack: SlackFile | None = None
+    narrator: NarratorFile | None = None
 
 
 # ---------------------------------------------------------------- what the bot works with
@@ -292,6 +302,15 @@ class SlackSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NarratorSettings:
+    """See :class:`NarratorFile`."""
+
+    base_url: str
+    model: str
+    key_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalPolicy:
     """The rules of approval; ``expiry`` in seconds. Their digest is part of what people approve."""
 
@@ -323,6 +342,7 @@ class Configuration:
     rollback: RollbackOptions
     github: GitHubSettings | None = None
     slack: SlackSettings | None = None
+    narrator: NarratorSettings | None = None
 
     @property
     def store_path(self) -> Path:
@@ -413,6 +433,11 @@ class _Judge:
             rollback=RollbackOptions(file.remedies.rollback.hold_days, file.remedies.rollback.hold_owner or ""),
             github=github,
             slack=None if file.slack is None else self.slack(file, file.slack, folder),
+            narrator=None
+            if file.narrator is None
+            else NarratorSettings(
+                file.narrator.base_url, file.narrator.model, _optional(folder, file.narrator.key_file)
+            ),
         )
 
     def slack(self, file: BotFile, section: SlackFile, folder: Path) -> SlackSettings:
