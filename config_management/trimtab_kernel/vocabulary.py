@@ -220,6 +220,13 @@ BUDGET_REQUESTS = Metric(
     ("model", "decision"),
 )
 
+INFERENCE_BATCHES = Metric(
+    "trimtab_inference_batches_total",
+    MetricType.COUNTER,
+    "Runs of a model that batches requests; its requests over its runs are the mean size of a batch.",
+    ("model",),
+)
+
 METRICS: tuple[Metric, ...] = (
     INFERENCE_REQUESTS,
     INFERENCE_FAILURES,
@@ -236,6 +243,7 @@ METRICS: tuple[Metric, ...] = (
     MODEL_READY,
     GUARD_ROWS,
     BUDGET_REQUESTS,
+    INFERENCE_BATCHES,
     ENERGY,
     BATTERY_USED,
     MEMORY_BYTE_SECONDS,
@@ -279,5 +287,6 @@ DIRECTION_IN = "in"
 DIRECTION_OUT = "out"
 OUTCOME_POSITIVE = "positive"
 OUTCOME_NEGATIVE = "negative"
-DURATION_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5)
-"""Latency buckets in seconds. They start at 50 us: on the edge most inferences are below a millisecond."""
+DURATION_BUCKETS = (0.00005, 0.00025, 0.001, 0.005, 0.025, 0.25)
+"""Latency buckets in seconds. They start at 50 us: on the edge most inferences are below a millisecond. Each is four to ten
+times the one before: every bound is a series for each model of each device."""

@@ -625,7 +625,7 @@ def test_a_state_directory_that_cannot_be_made_is_a_problem(tmp_path: Path) -> N
         lock_state(tmp_path / "file/state")
 
 
-@pytest.mark.parametrize("url", ["localhost:8080", "https://h:1", "http://h/path", "ftp://h"])
+@pytest.mark.parametrize("url", ["localhost:8080", "https:h:1", "http://h/path", "ftp://h"])
 def test_a_server_url_that_is_none_is_a_problem(tmp_path: Path, fleet: Fleet, url: str) -> None:
     fleet.ask("adder", fleet.publish("1.0.0", OLD))
     result = once(tmp_path, fleet, "--serve-url", url)

@@ -74,6 +74,20 @@ def test_the_servers_default_counts_where_a_request_and_its_model_say_nothing(tm
         assert server.infer("patient", ONE).status == 200
 
 
+def test_a_timeout_in_a_header_counts_where_the_request_names_none(tmp_path: Path) -> None:
+    """Also on a connection that repeats its head; anything but microseconds is the client's mistake."""
+    with served(tmp_path, graphs.slow(1.0, 6000), {}, "--threads", "1") as server:
+        path, body = "/v2/models/m/infer", json.dumps({"inputs": [ONE]}).encode()
+        for _ in range(3):
+            assert server.ask("POST", path, body, {"timeout": "50000"}).status == 504
+        patient = json.dumps({"inputs": [ONE], "parameters": {"timeout": 60_000_000}}).encode()
+        assert server.ask("POST", path, patient, {"timeout": "1"}).status == 200
+        assert server.ask("POST", path, body, {"timeout": "0"}).status == 200
+        for wrong in ("soon", "-1", "1.5", "86400000001", "9" * 40):
+            reply = server.ask("POST", path, body, {"timeout": wrong})
+            assert (reply.status, "timeout" in reply.json["error"]) == (400, True)
+
+
 @pytest.mark.parametrize("timeout", [-1, "1", 1.5, True, 10**15])
 def test_a_timeout_that_is_none_is_the_clients_mistake(tmp_path: Path, timeout: object) -> None:
     from trimtab_edge.serving.failure import RequestError
@@ -294,6 +308,10 @@ def test_batched_answers_equal_unbatched_ones_and_count_the_same_people(tmp_path
         for got, expected in zip(one.json["outputs"], other.json["outputs"], strict=True):
             assert (got["name"], got["shape"]) == (expected["name"], expected["shape"])
             np.testing.assert_allclose(got["data"], expected["data"], rtol=1e-6)
+    runs = sample(samples, "trimtab_inference_batches_total", model="m")
+    assert runs is not None
+    assert 0 < runs < len(bodies)
+    assert sample(samples, "trimtab_inference_batches_total", model="alone") is None
     for cohort in ("one", "two"):
         for outcome in ("positive", "negative"):
             labels = {"version": "1.0.0", "cohort": cohort, "outcome": outcome}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +15,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.edge import graphs
 from tests.edge.devices import ALIGNMENT, COMMAND, Fleet, Server, sample, samples_of, serving, wait_until
-from trimtab_edge.telemetry.exposition import InferenceCollector, UpdateCollector, metrics_text, registry_of
+from trimtab_edge.alignment.version import VersionAlignment
+from trimtab_edge.telemetry.conduct import ConductCollector, ConductCounts
+from trimtab_edge.telemetry.energy.modelled import CpuModel
+from trimtab_edge.telemetry.exposition import (
+    AlignmentCollector,
+    InferenceCollector,
+    ResourceCollector,
+    UpdateCollector,
+    metrics_text,
+    registry_of,
+)
 from trimtab_edge.telemetry.inference import InferenceCounts
+from trimtab_edge.telemetry.resources import ResourceOptions, Resources
 from trimtab_edge.telemetry.updates import UpdateCounts
 from trimtab_kernel import vocabulary
 from trimtab_kernel.desired import InferenceRules
@@ -22,7 +35,7 @@ from trimtab_kernel.desired import InferenceRules
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BUDGET = 60
+BUDGET, FURTHER = 60, 45
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +103,40 @@ def test_a_device_with_one_model_two_cohorts_and_an_update_behind_it_stays_withi
     assert len(series) == len(set(series)) <= BUDGET
 
 
+def everything(models: int, *, replaced: bool = False) -> int:
+    """Series of a device whose models declare all that there is: alignment with labels and scores, guards, budgets, batching."""
+    counts, conduct, updates = InferenceCounts(), ConductCounts(), UpdateCounts()
+    for name in (f"m{number}" for number in range(models)):
+        if replaced:
+            counts.answers(name, "1.0.0", ("a", "b"), now=0)
+        version = counts.answers(name, "1.1.0", ("a", "b"), now=1)
+        version.alignment = VersionAlignment(("a", "b"), scored=True, sketches=None)
+        conduct.declare(name, signals=vocabulary.GUARD_SIGNALS, budgeted=True, batched=True)
+        updates.fetched(name, "1.1.0", 1)
+        updates.stands(name, active="1.1.0", desired="1.1.0", quarantined=0)
+    updates.document(valid=True, at=1.0)
+    options = ResourceOptions(
+        Path("/sys"), Path("/proc"), os.getpid(), cpu_model=CpuModel(5.0, 0.0), battery_watt_hours=50.0
+    )
+    collectors = (
+        InferenceCollector(counts), AlignmentCollector(counts), ConductCollector(conduct), UpdateCollector(updates),
+        ResourceCollector(counts, Resources(options), {"os": "x", "os_version": "1", "architecture": "y"}),
+    )  # fmt: skip
+    return len(samples_of(metrics_text(registry_of(*collectors)).decode()))
+
+
+def test_with_everything_declared_one_model_is_within_60_series_and_each_further_one_within_45() -> None:
+    """Server and agent together, joules and battery included; a GPU, where there is one, adds three."""
+    one, two, three = map(everything, (1, 2, 3))
+    assert one <= BUDGET - 3
+    assert two - one == three - two <= FURTHER
+
+
+def test_while_a_replaced_version_is_told_of_one_model_stays_within_its_budget() -> None:
+    """All but a battery: no device that has one batches requests."""
+    assert everything(1, replaced=True) - 1 <= BUDGET
+
+
 def test_budgets_reach_the_server_from_the_desired_document(device: tuple[str, str]) -> None:
     serve = samples_of(device[0])
     assert sample(serve, "trimtab_budget_requests_total", model="adder", decision="refused") == 1
@@ -124,7 +171,7 @@ def test_every_series_of_a_version_is_there_at_0_from_the_moment_it_is_loaded() 
     counts = InferenceCounts()
     counts.answers("m", "1.0.0", ("a", "b"), now=0)
     series = exposed(counts)
-    assert len(series) == 3 + 1 + 14 + 2 + 4 + 2 + 1 + 1
+    assert len(series) == 3 + 1 + 9 + 2 + 4 + 2 + 1 + 1
     assert {value for (name, _), value in series.items() if name != "trimtab_model_ready"} == {0}
     counts.models["m"].versions["1.0.0"].answered(0.0002, 0.0001)
     counts.models["m"].versions["1.0.0"].decided("a", 1, 3)

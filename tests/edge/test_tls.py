@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ import pytest
 
 from tests.edge import graphs
 from tests.edge.devices import COMMAND, Server, place, serving, wait_until
+from trimtab_edge.lifecycle.readiness import ServerProbe
 from trimtab_edge.serving.certificates import Credentials, TlsFiles
+from trimtab_kernel.identity import Digest
 from trimtab_kernel.problems import InputError
 
 if TYPE_CHECKING:
@@ -162,6 +165,52 @@ def test_under_mutual_tls_only_clients_of_the_authority_are_let_in(tmp_path: Pat
         )
         assert grpc_live(server, grpc.ssl_channel_credentials(roots)) == "UNAVAILABLE"
         assert ask(server, authority.client(known)) == 200
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the probe asks about."""
+
+    version: str
+    digest: str
+    format: str = "onnx"
+
+
+def test_the_agent_asks_a_server_that_speaks_tls_and_believes_no_other(tmp_path: Path, authority: Authority) -> None:
+    stranger = Authority(tmp_path / "elsewhere", "stranger")
+    with secure(tmp_path, *authority.sign("box"), "--tls-client-ca", str(authority.certificate)) as server:
+        url = f"https://{server.host}:{server.port}"
+        place(tmp_path / "models", "adder", "1.0.0", graphs.adder(0.5))
+        release: Any = Wanted("1.0.0", str(Digest.of(graphs.adder(0.5))))
+
+        def probed(authorities: Path, identity: tuple[Path, Path] | None, seconds: float) -> str:
+            probe = ServerProbe(url, seconds, authorities=authorities, identity=identity)
+            return type(probe.observe("adder", release, lambda: 0.0, lambda: True)).__name__
+
+        agent = authority.sign("agent")
+        assert probed(authority.certificate, agent, 30) == "Passed"
+        assert probed(authority.certificate, None, 0.3) == "Undecided"
+        assert probed(stranger.certificate, agent, 0.3) == "Undecided"
+        assert probed(tmp_path / "none", agent, 0.3) == "Undecided"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--serve-ca", "ca.crt"], "--serve-ca"),
+        (["--serve-url", "http://127.0.0.1:1", "--serve-ca", "ca.crt"], "--serve-ca"),
+        (["--serve-url", "https://127.0.0.1:1", "--serve-key", "k"], "--serve-certificate"),
+        (["--serve-url", "https://127.0.0.1:1", "--serve-certificate", "c"], "--serve-key"),
+    ],
+)
+def test_files_of_tls_that_mean_nothing_to_the_agent_are_named(tmp_path: Path, options: list[str], named: str) -> None:
+    command = [
+        *COMMAND, "agent", "--desired", str(tmp_path), "--model-repository", str(tmp_path), "--state",
+        str(tmp_path / "state"), "--device", "d", *options,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert f"{named}: E103" in done.stderr
 
 
 def replace(source: Path, target: Path) -> None:

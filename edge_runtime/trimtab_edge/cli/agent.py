@@ -18,6 +18,7 @@ from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem,
 
 if TYPE_CHECKING:
     from trimtab_edge.lifecycle.agent import Agent, Round
+    from trimtab_edge.lifecycle.readiness import NoProbe, ServerProbe
     from trimtab_edge.telemetry.exposition import MetricsListener
     from trimtab_edge.telemetry.updates import UpdateCounts
 
@@ -53,8 +54,16 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--serve-url",
         metavar="URL",
-        help="http://HOST:PORT of trimtab-edge serve; without it an activated version counts as good",
+        help="http://HOST:PORT or https://HOST:PORT of trimtab-edge serve; without it an activated version counts as good",
     )
+    parser.add_argument(
+        "--serve-ca", type=Path, metavar="FILE",
+        help="with https: authorities of the server's certificate, in PEM (default: the machine's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--serve-certificate", type=Path, metavar="FILE", help="with https: shown to a server that asks for it, in PEM"
+    )
+    parser.add_argument("--serve-key", type=Path, metavar="FILE", help="its private key in PEM, without a passphrase")
     parser.add_argument(
         "--probation",
         type=seconds,
@@ -103,6 +112,24 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _probe(arguments: argparse.Namespace) -> ServerProbe | NoProbe:
+    """Raises ValueError where the URL is none, and :class:`InputError` (E103) where a file of TLS lacks what it needs."""
+    from trimtab_edge.lifecycle.readiness import NoProbe, ServerProbe
+
+    url, pair = arguments.serve_url, (arguments.serve_certificate, arguments.serve_key)
+    given = {"--serve-ca": arguments.serve_ca, "--serve-certificate": pair[0], "--serve-key": pair[1]}
+    for option, file in given.items():
+        if file is not None and not (url or "").startswith("https:"):
+            raise InputError(Problem("E103", "", 0, option, quoted(str(file)), "a --serve-url that begins with https:"))
+    for option, other, file in (("--serve-certificate", pair[1], pair[0]), ("--serve-key", pair[0], pair[1])):
+        if file is None and other is not None:
+            raise InputError(Problem("E103", "", 0, option, "nothing", "a file, beside the other option"))
+    if not url:
+        return NoProbe()
+    identity = None if pair[0] is None else pair
+    return ServerProbe(url, arguments.probation, authorities=arguments.serve_ca, identity=identity)
+
+
 def _run(arguments: argparse.Namespace) -> ExitCode:
     from trimtab_edge.lifecycle.agent import lock_state
     from trimtab_edge.telemetry.updates import UpdateCounts
@@ -142,7 +169,6 @@ def _agent(arguments: argparse.Namespace, counts: UpdateCounts, stop: threading.
     from trimtab_edge.lifecycle.journal import Journal
     from trimtab_edge.lifecycle.machine import Policy
     from trimtab_edge.lifecycle.orders import MountedOrders
-    from trimtab_edge.lifecycle.readiness import NoProbe, ServerProbe
     from trimtab_edge.lifecycle.store import ModelStore
 
     try:
@@ -151,7 +177,7 @@ def _agent(arguments: argparse.Namespace, counts: UpdateCounts, stop: threading.
         directory = quoted(str(arguments.state))
         raise InputError(Problem("E102", "", 0, "--state", directory, "a directory to write in", str(error))) from None
     try:
-        probe = ServerProbe(arguments.serve_url, arguments.probation) if arguments.serve_url else NoProbe()
+        probe = _probe(arguments)
     except ValueError as error:
         raise InputError(Problem("E102", "", 0, "--serve-url", "", str(error).removeprefix("expected "))) from None
     device = Device(

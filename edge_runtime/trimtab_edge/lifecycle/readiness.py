@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -14,6 +15,7 @@ from trimtab_edge.lifecycle.ports import InterruptedCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from trimtab_edge.lifecycle.machine import Event
     from trimtab_edge.lifecycle.release import Release
@@ -38,12 +40,27 @@ class ServerProbe:
     Its answer names the digest that it speaks of, so an answer about other bytes of the same version decides nothing.
     """
 
-    def __init__(self, url: str, limit: float) -> None:
-        """``url`` is ``http://HOST:PORT``; raises ValueError where it is not."""
+    def __init__(
+        self, url: str, limit: float, *, authorities: Path | None = None, identity: tuple[Path, Path] | None = None
+    ) -> None:
+        """``url`` is ``http://HOST:PORT`` or ``https://HOST:PORT``; raises ValueError where it is not.
+
+        Under TLS the server's certificate must be one of ``authorities`` (PEM; None: the machine's) and name HOST.
+        ``identity`` is certificate and key, where the server asks for them. The files are read for each question, since
+        they may be renewed; one that cannot be read is a question without an answer.
+        """
         parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError(f"expected http://HOST:PORT, got {url!r}")
-        self._host, self._port, self._limit = parts.hostname, parts.port or 80, limit
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.path.strip("/")
+            or parts.query
+            or parts.fragment
+        ):
+            raise ValueError(f"expected http://HOST:PORT or https://HOST:PORT, got {url!r}")
+        self._secure = parts.scheme == "https"
+        self._host, self._port, self._limit = parts.hostname, parts.port or (443 if self._secure else 80), limit
+        self._authorities, self._identity = authorities, identity
 
     def observe(self, model: str, release: Release, at: Callable[[], float], keep_going: Callable[[], bool]) -> Event:
         """Passed, Failed or Undecided. Raises :class:`InterruptedCommand`. Formats that no server loads pass."""
@@ -70,9 +87,17 @@ class ServerProbe:
             time.sleep(_PAUSE)
 
     def _ask(self, model: str, version: str) -> dict[str, Any]:
-        connection = http.client.HTTPConnection(
-            self._host, self._port, timeout=min(_REQUEST_SECONDS, max(self._limit, 0.1))
-        )
+        seconds = min(_REQUEST_SECONDS, max(self._limit, 0.1))
+        if self._secure:
+            context = ssl.create_default_context(cafile=self._authorities)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self._identity is not None:
+                context.load_cert_chain(*self._identity)
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=seconds, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=seconds)
         try:
             connection.request("GET", f"/v2/models/{quote(model)}/versions/{quote(version)}/ready")
             answer = json.loads(connection.getresponse().read(_ANSWER_LIMIT))

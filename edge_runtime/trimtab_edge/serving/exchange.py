@@ -21,7 +21,7 @@ class Request:
 
     __slots__ = (
         "body", "chunked", "client", "expects", "headers", "json_length", "keep_alive", "length", "method", "old", "refusal",
-        "start", "target",
+        "start", "target", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], client: str) -> None:
@@ -40,6 +40,8 @@ class Request:
         """HTTP/1.0."""
         self.json_length: int | None = None
         """Of the JSON before binary tensor data, where the body holds both."""
+        self.timeout: float | None = None
+        """Seconds within which an answer is of use, as its head says."""
         self.body: bytes = b""
         self.start = 0
         """Where the content begins within ``body``."""
@@ -49,7 +51,7 @@ class Request:
     def like(self, body: bytes) -> Request:
         """A request with the same head and another body; of a plain one."""
         made = Request(self.method, self.target, self.headers, self.client)
-        made.length, made.json_length, made.body = self.length, self.json_length, body
+        made.length, made.json_length, made.timeout, made.body = self.length, self.json_length, self.timeout, body
         return made
 
     @property

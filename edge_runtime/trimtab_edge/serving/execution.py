@@ -183,7 +183,9 @@ class Execution:
         if place.budget is not None and place.budget.usage is not None and place.budget.usage.problem:
             _log.warning("%s: use of today: %s; counted from here", served.name, place.budget.usage.problem)
         if self._conduct is not None:
-            self._conduct.declare(served.name, signals=served.signals, budgeted=rules is not None)
+            self._conduct.declare(
+                served.name, signals=served.signals, budgeted=rules is not None, batched=conduct.batching is not None
+            )
         place.served, place.batching = served, conduct.batching
         return place
 
@@ -269,6 +271,8 @@ class Execution:
 
         async def run(feeds: dict[str, Array]) -> tuple[dict[str, Array], float, float]:
             (arrays, cpu), seconds = await self._pooled(lambda stop: served.session.run(names, feeds, stop))
+            if self._conduct is not None:
+                self._conduct.ran(served.name)
             return dict(zip(names, arrays, strict=True)), cpu, seconds
 
         # Of each model the version that answers now keeps its batcher; one before it ends with its requests.

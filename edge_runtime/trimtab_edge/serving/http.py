@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
+import msgspec
 
 from trimtab_edge.serving import json_codec, oversight_codec
 from trimtab_edge.serving.connection import BODY_SECONDS, JSON
@@ -50,6 +51,7 @@ _STATUS = {
 # curl sends the last one unless told otherwise; what counts is the body.
 _JSON_TYPES = ("", json_codec.CONTENT_TYPE, "application/x-www-form-urlencoded")
 _BINARY = json_codec.BINARY_TYPE.encode()
+_TIMEOUT_HEADER = b"timeout"
 _LENGTH_HEADER = json_codec.LENGTH_HEADER.encode()
 _MAX_ROUTES = 1024
 """Targets whose meaning is kept; clients may invent any number of them."""
@@ -132,6 +134,7 @@ class V2Application:
             return None
         try:
             request.json_length = _json_length(request.headers)
+            request.timeout = _timeout(request.headers)
         except RequestError as error:
             return self._refused(route, error)
         return None
@@ -274,6 +277,8 @@ class V2Application:
             self._check_share(request, self._shares)
         content = request.content
         decoded, form = json_codec.decode_request(content, request.json_length)
+        if request.timeout is not None and decoded.timeout is None:
+            decoded = msgspec.structs.replace(decoded, timeout=request.timeout)
         started = self._plane.start(route.model, route.version, decoded)
         if isinstance(started, Answer):
             return self._answered(started, form, arrived, len(content))
@@ -324,6 +329,20 @@ def _json_length(headers: list[tuple[bytes, bytes]]) -> int | None:
         expected = f"{json_codec.CONTENT_TYPE}, or the header {json_codec.LENGTH_HEADER}"
         raise RequestError(Fault.UNSUPPORTED_MEDIA, f"content-type: {quoted(kind)}, expected {expected}")
     return json_length
+
+
+def _timeout(headers: list[tuple[bytes, bytes]]) -> float | None:
+    """The header ``timeout`` in seconds: microseconds, as the parameter of that name. Raises :class:`RequestError`."""
+    for name, value in headers:
+        if name == _TIMEOUT_HEADER:
+            text = value.strip()
+            if not text.isdigit() or len(text) > len(str(json_codec.MAX_TIMEOUT)):
+                got = quoted(value.decode("latin-1"))
+                raise RequestError(
+                    Fault.INVALID, f"timeout: {got}, expected microseconds, at most {json_codec.MAX_TIMEOUT}"
+                )
+            return json_codec.timeout_of({"timeout": int(text)})
+    return None
 
 
 class MetricsApplication:

@@ -1,4 +1,4 @@
-"""Counts of guards and budgets, by model. Only what a model declares has series, from 0 on."""
+"""Counts of guards, budgets and batches, by model. Only what a model declares has series, from 0 on."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class ConductCounts:
     def __init__(self) -> None:
         self.signals: dict[tuple[str, str], int] = {}
         self.decisions: dict[tuple[str, str], int] = {}
+        self.batches: dict[str, int] = {}
 
-    def declare(self, model: str, *, signals: tuple[str, ...], budgeted: bool) -> None:
+    def declare(self, model: str, *, signals: tuple[str, ...], budgeted: bool, batched: bool = False) -> None:
         """From now on the model has these; what it has counted goes on, and what it has no more goes away."""
         for name in v.GUARD_SIGNALS:
             if name in signals:
@@ -34,6 +35,16 @@ class ConductCounts:
                 self.decisions.setdefault((model, name), 0)
             else:
                 self.decisions.pop((model, name), None)
+
+        if batched:
+            self.batches.setdefault(model, 0)
+        else:
+            self.batches.pop(model, None)
+
+    def ran(self, model: str) -> None:
+        """A batch was run."""
+        if model in self.batches:
+            self.batches[model] += 1
 
     def signal(self, model: str, name: str, rows: int) -> None:
         """So many rows gave a signal."""
@@ -53,9 +64,15 @@ class ConductCollector(Collector):
         self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
-        """Both families, also without series."""
+        """Every family, also without series."""
         for metric, counted in ((v.GUARD_ROWS, self._counts.signals), (v.BUDGET_REQUESTS, self._counts.decisions)):
             family = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
             for labels, count in sorted(counted.items()):
                 family.add_metric(labels, count)
             yield family
+        batches = CounterMetricFamily(
+            v.INFERENCE_BATCHES.name.removesuffix("_total"), v.INFERENCE_BATCHES.help, labels=v.INFERENCE_BATCHES.labels
+        )
+        for model, count in sorted(self._counts.batches.items()):
+            batches.add_metric((model,), count)
+        yield batches
