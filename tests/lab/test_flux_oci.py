@@ -24,6 +24,7 @@ from tests.lab.flux import Flux
 from tests.lab.processes import Processes, wait_for
 from tests.lab.registry import Registry
 from tests.repositories import ScratchRepository
+from tests.rigs.object_store import object_store
 from trimtab_config.compilation import FleetCompiler
 from trimtab_plugins.archives import read_archive, write_archive
 
@@ -305,3 +306,54 @@ def test_a_fleet_in_an_oci_artifact_is_a_source_too(
     items = cluster.resource(SOURCE, "ExternalArtifact").get(namespace="tree").to_dict()["items"]
     assert sorted(item["metadata"]["name"] for item in items) == [f"tree-{name}" for name in GROUPS[:10]]
     assert {item["status"]["artifact"]["metadata"][ORIGIN] for item in items} == {revision}
+
+
+def test_a_fleet_in_a_bucket_is_a_source_too(pushed: Pushed, cluster: Cluster, controller: None) -> None:
+    """A bucket knows no commit, so the digest of its content is the origin; a change of one file moves one group."""
+    objects = {f"fleet/{name}": content for name, content in fleet_files(10, 5).items()}
+    with object_store("fleet", objects) as endpoint:
+        cluster.apply(
+            [
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tree"}},
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": "bucket", "namespace": "tree"},
+                    "stringData": {"accesskey": "lab", "secretkey": "lab-secret"},
+                },
+                {
+                    "apiVersion": SOURCE,
+                    "kind": "Bucket",
+                    "metadata": {"name": "bucket", "namespace": "tree"},
+                    "spec": {
+                        "bucketName": "fleet",
+                        "endpoint": endpoint,
+                        "insecure": True,
+                        "interval": "2s",
+                        "secretRef": {"name": "bucket"},
+                    },
+                },
+                {
+                    "apiVersion": "fleet.apexlogic.ai/v1alpha1",
+                    "kind": "FleetArtifact",
+                    "metadata": {"name": "bucket", "namespace": "tree"},
+                    "spec": {"sourceRef": {"kind": "Bucket", "name": "bucket"}, "path": "fleet"},
+                },
+            ]
+        )
+        pushed.flux.wait_for_condition("fleet.apexlogic.ai/v1alpha1", "FleetArtifact", "bucket", "tree")
+
+        def revisions() -> dict[str, str]:
+            items = cluster.resource(SOURCE, "ExternalArtifact").get(namespace="tree").to_dict()["items"]
+            ours = {item["metadata"]["name"]: item for item in items if item["metadata"]["name"].startswith("bucket-")}
+            assert all(item["status"]["artifact"]["metadata"][ORIGIN].startswith("sha256:") for item in ours.values())
+            return {name: item["status"]["artifact"]["revision"] for name, item in ours.items()}
+
+        before = revisions()
+        assert sorted(before) == [f"bucket-{name}" for name in GROUPS[:10]]
+        path, content = group_file(4, devices=44)
+        objects[f"fleet/{path}"] = content
+        wait_for(lambda: revisions() != before, "the change arrives", 60)
+        after = revisions()
+        assert [name for name in after if after[name] != before[name]] == [f"bucket-{GROUPS[4]}"]
+        cluster.resource(SOURCE, "Bucket").delete(name="bucket", namespace="tree")
