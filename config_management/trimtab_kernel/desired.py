@@ -160,7 +160,7 @@ class DesiredDocument:
 
     def to_json(self) -> dict[str, Json]:
         """The document as plain JSON values, models sorted by model, kind, namespace and name."""
-        ordered = sorted(self.models, key=lambda m: (m.model, m.kind, m.namespace, m.name))
+        ordered = sorted(self.models, key=_order)
         return {
             "apiVersion": vocabulary.API_DESIRED,
             "kind": KIND,
@@ -173,6 +173,26 @@ class DesiredDocument:
     def to_bytes(self) -> bytes:
         """The canonical bytes."""
         return canonical_json(self.to_json())
+
+    def to_bytes_of(self, texts: Mapping[str, bytes]) -> bytes:
+        """The same, put together of the canonical bytes of each model (see :func:`model_bytes`), by the model's name.
+
+        For a writer of many documents that share most of their models. Each name must be there once.
+        """
+        listed = b",".join(texts[model.model] for model in sorted(self.models, key=_order))
+        head = canonical_json(
+            {"apiVersion": vocabulary.API_DESIRED, "group": self.group, "jurisdiction": self.jurisdiction, "kind": KIND}
+        )
+        return head[:-1] + b',"models":[' + listed + b'],"namespace":' + canonical_json(self.namespace) + b"}"
+
+
+def _order(model: DesiredModel) -> tuple[str, str, str, str]:
+    return model.model, model.kind, model.namespace, model.name
+
+
+def model_bytes(model: DesiredModel) -> bytes:
+    """The canonical bytes of one model, as they stand in the document's."""
+    return canonical_json(_model_json(model))
 
 
 def _artifact_json(artifact: Artifact) -> dict[str, Json]:

@@ -15,6 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.fleets import fleet_files
 from tests.config.small_fleet import (
     Yaml,
     catalog_of,
@@ -532,6 +533,36 @@ def test_a_compiler_that_followed_very_many_begins_anew_and_gives_the_same() -> 
         compiler = compiler.after(catalog)
         assert compiler.compile("kiosks")[0] is not None
     assert compiler.compile("kiosks") == compile_group(catalog, "kiosks")
+
+
+@pytest.mark.parametrize("per_group", [5, 50])
+def test_documents_put_together_of_shared_texts_are_the_canonical_ones(per_group: int) -> None:
+    """Over groups that share models, prices and numbers of devices, and some that do not."""
+    compiler = Compiler(catalog_of_files(fleet_files(24, per_group)))
+    for name in compiler._catalog.groups:
+        bundle, problems = compiler.compile(name)
+        assert problems == ()
+        assert bundle is not None
+        assert the(bundle, "ConfigMap", f"{name}-desired")["data"]["desired.json"].encode() == bundle.desired.to_bytes()
+        report = the(bundle, "ConfigMap", f"{name}-cost")["data"]["cost.json"].encode()
+        assert report == canonical_json(bundle.costs.to_json())
+        assert len(bundle.costs.rows) > per_group
+
+
+def test_a_report_with_odd_texts_is_the_canonical_one() -> None:
+    odd = 'a "quoted" \\ text, é ☃ 𝄞'
+    tagged = deployment(spec__tags={"team": odd}, spec__finopsPolicyRef="thrift", spec__inference=None)
+    ceiling = {"costPer1kInferences": {"amount": "0.001", "currency": "EUR"}}
+    thrift = {
+        "apiVersion": "apexlogic.ai/v1",
+        "kind": "FinOpsPolicy",
+        "metadata": {"name": "thrift", "namespace": "fleet"},
+        "spec": {"ceilings": ceiling},
+    }
+    bundle = compiled(group(), model(), tagged, thrift, price_book())
+    assert bundle.costs.to_bytes() == canonical_json(bundle.costs.to_json())
+    assert bundle.costs.rows[0].absent
+    assert bundle.costs.rows[0].ceiling is not None
 
 
 def test_hash_seeds_do_not_change_a_byte(tmp_path: Path) -> None:

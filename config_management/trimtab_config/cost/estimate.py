@@ -36,6 +36,7 @@ from trimtab_config.cost.report import (
     RESERVED,
     UPDATES,
     UPDATES_PER_MONTH,
+    Amounts,
     Ceiling,
     CostReport,
     Row,
@@ -62,6 +63,7 @@ _DAYS_PER_MONTH = Fraction(HOURS_PER_MONTH, 24)
 _THOUSAND = Fraction(1000)
 _EVERYONE = Fraction(100)
 _NOTHING = Fraction(0)
+_MOST_AMOUNTS = 20_000
 _GRADE_OF_LIMITS = Grade.MEASURED  # what a manifest reserves is known
 
 
@@ -127,12 +129,13 @@ class Estimator:
         self._catalog = catalog
         self._price_book = price_book
         self._devices: dict[tuple[object, ...], _OneDevice] = {}
+        self._amounts: dict[tuple[int, int, int], Amounts] = {}  # by devices that _devices keeps
         self._tags: dict[int, tuple[Document, tuple[tuple[str, str], ...]]] = {}
 
     def after(self, catalog: Catalog, price_book: str | None) -> Estimator:
         """An estimator of another catalog that keeps what was worked out of objects that are still the same ones."""
         found = Estimator(catalog, price_book)
-        found._devices, found._tags = self._devices, self._tags
+        found._devices, found._tags, found._amounts = self._devices, self._tags, self._amounts
         return found
 
     def estimate(self, plan: GroupPlan) -> tuple[CostReport, tuple[Problem, ...]]:
@@ -175,6 +178,7 @@ class Estimator:
         share = Fraction(spec.device_count * percent.numerator, 100 * percent.denominator)
         document = placement.document
         metadata = document.metadata
+        amounts = self._amounts_of(device, share)
         return Row(
             group=group.metadata.name,
             model=placement.model,
@@ -183,17 +187,32 @@ class Estimator:
             namespace=metadata.namespace,
             name=metadata.name,
             tier=choice.artifact.tier,
-            devices=to_decimal(share),
-            inferences=None if device.inferences is None else device.inferences.scaled(share).rounded(0),
+            devices=amounts.devices,
+            inferences=amounts.inferences,
             currency=rates.currency,
             price_book=rates.name,
-            parts={part: figure.scaled(share).rounded(PLACES) for part, figure in device.parts.items()},
+            parts=amounts,
             absent=device.absent,
             per_1k=device.per_1k,
             update_bytes=-(-share.numerator * choice.artifact.size // share.denominator),
             ceiling=_ceiling(self._catalog, document, rates.currency),
             tags=self._tags_of(document),
         )
+
+    def _amounts_of(self, device: _OneDevice, share: Fraction) -> Amounts:
+        """What so many devices cost together: one answer for all groups in which as many run the same."""
+        key = (id(device), share.numerator, share.denominator)
+        found = self._amounts.get(key)
+        if found is None:
+            if len(self._amounts) >= _MOST_AMOUNTS:
+                self._amounts.clear()
+            found = self._amounts[key] = Amounts(
+                {part: figure.rounded(PLACES, share) for part, figure in device.parts.items()},
+                to_decimal(share),
+                None if device.inferences is None else device.inferences.rounded(0, share),
+                complete=not device.absent,
+            )
+        return found
 
     def _tags_of(self, document: Document) -> tuple[tuple[str, str], ...]:
         found = self._tags.get(id(document))

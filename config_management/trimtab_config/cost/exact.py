@@ -6,7 +6,7 @@ Whole numbers multiply in a tenth of the time that decimals of 60 digits take, a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from math import lcm
 from typing import TYPE_CHECKING
@@ -15,6 +15,11 @@ from trimtab_kernel.money import Figure, weakest
 
 if TYPE_CHECKING:
     from trimtab_kernel.money import Grade
+
+
+_ONE = Fraction(1)
+_SCALING = Context(prec=60)
+_QUICK = 10**59  # below it a scaled whole number keeps every digit
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,10 @@ class Exact:
         """Value, low and high."""
         return Fraction(self.value, self.over), Fraction(self.low, self.over), Fraction(self.high, self.over)
 
-    def rounded(self, places: int) -> Figure:
-        """To ``places`` decimals: the value half to even, the bounds outwards."""
-        scale = 10**places
-        over = self.over
+    def rounded(self, places: int, by: Fraction = _ONE) -> Figure:
+        """Times ``by``, to ``places`` decimals: the value half to even, the bounds outwards."""
+        scale = 10**places * by.numerator
+        over = self.over * by.denominator
         whole, rest = divmod(self.value * scale, over)
         if rest * 2 > over or (rest * 2 == over and whole & 1):
             whole += 1
@@ -82,5 +87,7 @@ class Exact:
 
 def _decimal(whole: int, places: int) -> Decimal:
     """``whole`` divided by ten to the power of ``places``, with that many decimals, exact however long it is."""
+    if whole < _QUICK:
+        return _SCALING.scaleb(Decimal(whole), -places)
     text = str(whole).rjust(places + 1, "0")
     return Decimal(f"{text[:-places]}.{text[-places:]}" if places else text)

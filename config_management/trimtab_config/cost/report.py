@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from trimtab_kernel.canonical import canonical_json
 from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade, weakest
 
 if TYPE_CHECKING:
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
     from trimtab_kernel.canonical import Json
 
+_ZERO = Decimal(0)
+_SUMS = Context(prec=60)
 PLACES = 6
 """Amounts of a report are whole millionths of the currency: rounded part by part, then only added."""
 PER_1K_PLACES = 12
@@ -30,17 +34,43 @@ PARTS = (COMPUTE, RESERVED, ENERGY, DATA, UPDATES)
 
 def total_of(figures: Iterable[Figure], *, complete: bool = True) -> Figure:
     """The sum; its grade is the weakest one, and ``absent`` where something is missing."""
-    value = low = high = Decimal(0)
+    value = low = high = _ZERO
     worst = Grade.MEASURED
-    with localcontext() as context:
-        context.prec = 60
-        for figure in figures:
-            value += figure.value
-            low += figure.low
-            high += figure.high
-            if figure.grade is not worst:
-                worst = weakest(worst, figure.grade)
+    add = _SUMS.add
+    for figure in figures:
+        value = add(value, figure.value)
+        low = add(low, figure.low)
+        high = add(high, figure.high)
+        if figure.grade is not worst:
+            worst = weakest(worst, figure.grade)
     return Figure(value, low, high, worst if complete else Grade.ABSENT)
+
+
+class Amounts(dict[str, Figure]):
+    """The parts of some devices' costs, by name, with what follows of them: worked out once, however many rows share it.
+
+    Not to be changed.
+    """
+
+    __slots__ = ("_text", "devices", "inferences", "total")
+
+    def __init__(
+        self, parts: Mapping[str, Figure], devices: Decimal, inferences: Figure | None, *, complete: bool
+    ) -> None:
+        super().__init__(parts)
+        self.devices = devices
+        self.inferences = inferences
+        self.total = total_of(parts.values(), complete=complete)
+        self._text: tuple[str, str] | None = None
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Canonical JSON of the inferences and of the parts."""
+        if self._text is None:
+            counted = "null" if self.inferences is None else _figure_text(self.inferences)
+            parts = ",".join(f'"{part}":{_figure_text(self[part])}' for part in sorted(self))
+            self._text = (counted, f"{{{parts}}}")
+        return self._text
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +117,8 @@ class Row:
     """The sum of the parts."""
 
     def __post_init__(self) -> None:
-        total = total_of(self.parts.values(), complete=not self.absent)
+        parts = self.parts
+        total = parts.total if isinstance(parts, Amounts) else total_of(parts.values(), complete=not self.absent)
         object.__setattr__(self, "total", total)
 
     @property
@@ -117,6 +148,25 @@ class Row:
             "updateBytes": self.update_bytes,
             "tags": dict(self.tags),
         }
+
+    def to_text(self) -> str:
+        """The canonical JSON of :meth:`to_json`."""
+        parts, total = self.parts, self.total
+        if not isinstance(parts, Amounts):
+            return canonical_json(self.to_json()).decode()
+        counted, listed = parts.texts
+        return (
+            f'{{"absent":{_mapping_text(self.absent)},"ceiling":{_ceiling_text(self.ceiling)}'
+            f',"currency":{_quoted(self.currency)},"deployment":{{"kind":{_quoted(self.kind)}'
+            f',"name":{_quoted(self.name)},"namespace":{_quoted(self.namespace)}}}'
+            f',"devices":"{decimal_text(self.devices)}","grade":"{total.grade.value}","group":{_quoted(self.group)}'
+            f',"high":"{decimal_text(total.high)}","inferences":{counted},"low":"{decimal_text(total.low)}"'
+            f',"model":{_quoted(self.model)},"parts":{listed}'
+            f',"per1kInferences":{"null" if self.per_1k is None else _known_figure_text(self.per_1k)}'
+            f',"priceBook":{_quoted(self.price_book)},"tags":{_mapping_text(dict(self.tags))}'
+            f',"tier":{_quoted(self.tier)},"total":"{decimal_text(total.value)}","updateBytes":{self.update_bytes}'
+            f',"version":{_quoted(self.version)}}}'
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +217,47 @@ class CostReport:
     def to_json(self) -> dict[str, Json]:
         """``{period, rows, totals}``; the period also states what is assumed of it."""
         return {
-            "period": {
-                "name": "month",
-                "hours": HOURS_PER_MONTH,
-                "updatesPerDevice": figure_json(UPDATES_PER_MONTH),
-            },
+            "period": _period_json(),
             "rows": [row.to_json() for row in self.rows],
             "totals": [total.to_json() for total in self.totals],
         }
+
+    def to_bytes(self) -> bytes:
+        """The canonical JSON of :meth:`to_json`, put together of texts that many reports share."""
+        rows = ",".join([row.to_text() for row in self.rows])
+        totals = canonical_json([total.to_json() for total in self.totals]).decode()
+        return f'{{"period":{canonical_json(_period_json()).decode()},"rows":[{rows}],"totals":{totals}}}'.encode()
+
+
+def _period_json() -> dict[str, Json]:
+    return {"name": "month", "hours": HOURS_PER_MONTH, "updatesPerDevice": figure_json(UPDATES_PER_MONTH)}
+
+
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    return canonical_json(text).decode()
+
+
+def _mapping_text(items: Mapping[str, str]) -> str:
+    if not items:
+        return "{}"
+    return "{" + ",".join([f"{_quoted(key)}:{_quoted(items[key])}" for key in sorted(items)]) + "}"
+
+
+def _ceiling_text(ceiling: Ceiling | None) -> str:
+    if ceiling is None:
+        return "null"
+    return f'{{"per1kInferences":"{decimal_text(ceiling.amount)}","policy":{_quoted(ceiling.policy)}}}'
+
+
+def _figure_text(figure: Figure) -> str:
+    return (
+        f'{{"grade":"{figure.grade.value}","high":"{decimal_text(figure.high)}","low":"{decimal_text(figure.low)}"'
+        f',"value":"{decimal_text(figure.value)}"}}'
+    )
+
+
+_known_figure_text = lru_cache(maxsize=4096)(_figure_text)
 
 
 def decimal_text(value: Decimal) -> str:

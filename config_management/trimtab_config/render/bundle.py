@@ -33,6 +33,7 @@ from trimtab_kernel.desired import (
     DesiredModel,
     InferenceRules,
     OffloadTarget,
+    model_bytes,
 )
 from trimtab_kernel.problems import Collector, Problem
 from trimtab_kernel.verdict import Verdict
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 _MOST_CHANGES = 1000
 _VARIABLE = "${"
+_DIGEST_KEY = b'"sourceDigest":"'  # quotes within a text are escaped in JSON: this is the key
 _DEFAULTS = RenderOptions()
 _UNJUDGED = Decision.of(())
 COST_FILE = "cost.json"
@@ -136,6 +138,7 @@ class Compiler:
         self._planner = Planner(catalog)
         self._estimator = Estimator(catalog, options.price_book)
         self._plain: dict[int, tuple[Document, dict[str, Json], bool]] = {}
+        self._model_texts: dict[tuple[object, ...], tuple[Placement, bytes, bytes]] = {}
         self._evidence: dict[tuple[int, int], tuple[AIAlignmentPolicySpec, Evaluation, Evidence | None]] = {}
 
     def after(self, catalog: Catalog, options: RenderOptions | None = None) -> Compiler:
@@ -151,7 +154,7 @@ class Compiler:
             return found
         found._planner = self._planner.after(catalog)
         found._estimator = self._estimator.after(catalog, found._options.price_book)
-        found._plain, found._evidence = self._plain, self._evidence
+        found._plain, found._evidence, found._model_texts = self._plain, self._evidence, self._model_texts
         if catalog.differs_in_groups_alone(self._catalog):
             # What policies are told of a model depends on all deployments, and on no group but the one in question.
             found._inputs = self._inputs
@@ -172,8 +175,8 @@ class Compiler:
         costs, found = self._estimator.estimate(plan)
         problems.extend(found)
         desired = desired_document(plan)
-        content = desired.to_bytes()
-        report = canonical_json(costs.to_json())
+        content = self._desired_bytes(plan, desired)
+        report = costs.to_bytes()
         problems.extend(_size_problems(plan, len(desired.models), {"desired document": content, "cost report": report}))
         problems.extend(_name_problems(plan))
         if problems.problems:
@@ -190,6 +193,27 @@ class Compiler:
         objects = self._objects(plan, content, report, costs.rows, decisions)
         objects.sort(key=_object_key)
         return plan, Bundle(metadata.name, metadata.namespace, tuple(objects), desired, costs, findings), ()
+
+    def _desired_bytes(self, plan: GroupPlan, desired: DesiredDocument) -> bytes:
+        """The document's canonical bytes. But for its source's digest a model's text is the same in all groups of a kind."""
+        if len({model.model for model in desired.models}) < len(desired.models):
+            return desired.to_bytes()  # refused as a repetition
+        texts: dict[str, bytes] = {}
+        for placement, model in zip(plan.placements, desired.models, strict=True):
+            target, stable, percent = placement.target, placement.stable, placement.percent
+            if not isinstance(placement.document.spec, EdgeAIDeploymentSpec):
+                texts[model.model] = model_bytes(model)
+                continue
+            network = placement.conditions.network
+            key = (id(placement.document), id(target), id(stable), percent.numerator, percent.denominator, network)
+            known = self._model_texts.get(key)
+            digest = str(model.source_digest).encode()
+            if known is None:
+                before, _, after = model_bytes(model).partition(_DIGEST_KEY + digest)
+                # With what the key names by identity, so that the ids stay their own.
+                known = self._model_texts[key] = (placement, before + _DIGEST_KEY, after)
+            texts[model.model] = known[1] + digest + known[2]
+        return desired.to_bytes_of(texts)
 
     def _decisions(self, plan: GroupPlan, costs: CostReport) -> Sequence[Decision]:
         """What policy says of each placement; nothing where nobody is asked."""
