@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.policy_inputs import POLICIES, case_requests, generated
+from trimtab_config.cli import main
 from trimtab_config.policy.bundle import DATA, MODULE
 from trimtab_config.policy.interface import Decision
 from trimtab_config.policy.opa_binary import Opa, OpaPolicyEngine
@@ -16,6 +17,7 @@ from trimtab_config.policy.wasm import WasmPolicyEngine
 from trimtab_kernel.problems import InputError
 
 pytestmark = pytest.mark.lab
+EXAMPLE = Path(__file__).parents[2] / "examples/fleet"
 GENERATED = 10_000
 
 
@@ -118,3 +120,31 @@ def test_rules_of_ones_own_hold_beside_the_shipped_ones(opa: Opa, tmp_path: Path
     requests = [text for _, case, text in case_requests() if case.of_all and b'"EdgeAIDeployment"' in text][:3]
     for decision in engine.decide(requests):
         assert [finding.rule for finding in decision.findings] == ["own.no-cameras"]
+
+
+def test_a_bundle_of_ones_own_refuses_a_render_and_a_bad_one_leaves_the_old_one(
+    opa: Opa, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, built = tmp_path / "own", tmp_path / "bundle"
+    source.mkdir()
+    rule = source / "no_kiosks.rego"
+    rule.write_text(
+        "# METADATA\n# title: no kiosks\n# description: We have none.\n# custom:\n#   unblock: Ask us.\n"
+        'package trimtab.rules.own.no_kiosks\n\nfinding contains {"field": "spec.targetDevices", "got": "kiosks",'
+        ' "expected": "none"} if input.group.labels.deviceType == "kiosk"\n',
+        "utf-8",
+    )
+    build = ["policy", "build", str(source), "-o", str(built), "--opa", str(opa.program)]
+    assert main(build) == 0
+    render = ["render", str(EXAMPLE), "--group", "kiosk-emea", "--policies", str(built)]
+    assert main(render) == 2
+    assert "own.no-kiosks: no kiosks. Ask us." in capsys.readouterr().err
+    assert main(["validate", str(EXAMPLE), "--as-of", "2026-11-22", "--policies", str(built)]) == 2
+    before = {path.name: path.read_bytes() for path in built.iterdir()}
+    rule.write_text(rule.read_text("utf-8") + "\nbroken if time.now_ns() > 0\n", "utf-8")
+    assert main(build) == 1
+    assert {path.name: path.read_bytes() for path in built.iterdir()} == before
+    (built / MODULE).write_bytes(before[MODULE] + b" ")
+    capsys.readouterr()
+    assert main(render) == 1
+    assert "F505" in capsys.readouterr().err

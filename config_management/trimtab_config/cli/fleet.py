@@ -12,11 +12,12 @@ from trimtab_config.spec.reader import ReadResult, read_documents
 from trimtab_kernel.problems import InputError, Problem, sort_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.compilation import CompiledFleet
+    from trimtab_config.policy.bundle import PolicyBundle
     from trimtab_config.render.options import RenderOptions
 
 
@@ -57,16 +58,20 @@ def open_fleet(path: Path) -> Catalog:
 
 
 def compiled_fleet(
-    path: Path, files: Mapping[str, bytes], problems: list[Problem], options: RenderOptions
+    path: Path,
+    files: Mapping[str, bytes],
+    problems: list[Problem],
+    options: RenderOptions,
+    policies: Sequence[PolicyBundle] = (),
 ) -> CompiledFleet:
-    """The fleet at a path, of what :func:`fleet_files` gives, ready to render.
+    """The fleet at a path, of what :func:`fleet_files` gives, ready to render; ``policies`` hold beside the shipped ones.
 
     Raises InputError with everything that is wrong with it, references included.
     """
     from trimtab_config.compilation import FleetCompiler
 
     try:
-        fleet = FleetCompiler(options).open(files)
+        fleet = FleetCompiler(options, policies).open(files)
     except InputError as error:
         # What could not be read may be what a reference leads to.
         found = (problem for problem in error.problems if not (problems and problem.code.startswith("F2")))
@@ -76,6 +81,13 @@ def compiled_fleet(
     if problems:
         raise InputError(*problems)
     return fleet
+
+
+def bundles_at(folders: Iterable[Path]) -> tuple[PolicyBundle, ...]:
+    """The bundles of rules in these folders. Raises InputError (F505) for one that cannot be used."""
+    from trimtab_config.policy.shipped import bundle_at
+
+    return tuple(map(bundle_at, folders))
 
 
 def _nothing(path: Path) -> Problem:

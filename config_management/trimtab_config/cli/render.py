@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trimtab_config.cli.arguments import add_policies
 from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import Collector, ExitCode, InputError, OutsideError
 
@@ -42,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-namespace", action="store_true", help="add the Namespace, marked so that no host tool prunes it"
     )
+    add_policies(parser)
     cache = parser.add_mutually_exclusive_group()
     cache.add_argument(
         "--cache", type=Path, metavar="DIR",
@@ -60,7 +62,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     options = RenderOptions(arguments.price_book, Monitoring(arguments.monitoring), arguments.with_namespace)
     files, problems = fleet_files(arguments.path)
     stored = None
-    if not problems and arguments.path != STDIN:
+    # What is kept was judged by the shipped rules alone.
+    if not problems and arguments.path != STDIN and not arguments.policies:
         stored = _stored_fleet(arguments, files, options)
     with Staging() as staging:
         if stored is None or arguments.why or not _from_store(stored, arguments, staging):
@@ -131,9 +134,9 @@ def _compiled(
     staging: Staging,
 ) -> None:
     """Stage what is asked for from the whole tree, and leave it for later runs."""
-    from trimtab_config.cli.fleet import compiled_fleet
+    from trimtab_config.cli.fleet import bundles_at, compiled_fleet
 
-    fleet = compiled_fleet(arguments.path, files, problems, options)
+    fleet = compiled_fleet(arguments.path, files, problems, options, bundles_at(arguments.policies))
     if stored is not None:
         stored.learn(fleet)
     if arguments.list_groups:

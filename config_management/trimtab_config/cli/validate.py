@@ -8,15 +8,17 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trimtab_config.cli.arguments import add_policies
 from trimtab_kernel.commandline import Command, print_json, print_problems
 from trimtab_kernel.problems import ExitCode, Problem, sort_problems
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.cli.fleet import Fleet
+    from trimtab_config.policy.bundle import PolicyBundle
 
 
 NOT_BLOCKING = ("F502", "F503")
@@ -52,16 +54,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="warn",
         help="show what policies refuse; also what they warn of (default); also what rules on trial find",
     )
+    add_policies(parser)
     parser.add_argument("--output", choices=("text", "json"), default="text", help="for people, or for machines")
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Read, refer, plan, price and date; print every problem."""
-    from trimtab_config.cli.fleet import read_fleet
+    from trimtab_config.cli.fleet import bundles_at, read_fleet
 
     as_of: datetime.date = arguments.as_of or datetime.datetime.now(datetime.UTC).astimezone().date()
     fleet = read_fleet(arguments.path)
-    problems = fleet_problems(fleet, as_of, arguments.policy_level)
+    problems = fleet_problems(fleet, as_of, arguments.policy_level, bundles_at(arguments.policies))
     blocking = tuple(problem for problem in problems if problem.code not in NOT_BLOCKING)
     if arguments.output == "json":
         print_json(report(fleet, problems, as_of))
@@ -74,7 +77,9 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.REFUSED if all(problem.code in REFUSALS for problem in blocking) else ExitCode.PROBLEMS
 
 
-def fleet_problems(fleet: Fleet, as_of: datetime.date, policy_level: str = "warn") -> tuple[Problem, ...]:
+def fleet_problems(
+    fleet: Fleet, as_of: datetime.date, policy_level: str = "warn", policies: Sequence[PolicyBundle] = ()
+) -> tuple[Problem, ...]:
     """All problems of a fleet. What rests on something that could not be read is not judged: it would only be noise.
 
     What policies warn of is among them for the level "warn", what rules on trial find for "dry-run".
@@ -85,7 +90,7 @@ def fleet_problems(fleet: Fleet, as_of: datetime.date, policy_level: str = "warn
     problems = [*fleet.problems, *date_problems(fleet.catalog, as_of)]
     if fleet.is_folder and not fleet.problems:
         problems += reach_problems(fleet.catalog)
-        problems += _policy_problems(problems, _compile_problems(fleet.catalog, as_of), policy_level)
+        problems += _policy_problems(problems, _compile_problems(fleet.catalog, as_of, policies), policy_level)
     return sort_problems(problems)
 
 
@@ -101,14 +106,14 @@ def _policy_problems(known: Iterable[Problem], found: Iterable[Problem], level: 
     ]
 
 
-def _compile_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem, ...]:
+def _compile_problems(catalog: Catalog, as_of: datetime.date, policies: Sequence[PolicyBundle]) -> tuple[Problem, ...]:
     """What would keep a group from being rendered, and what is asked for but held."""
     from rich.console import Console
 
     from trimtab_config.policy.shipped import gate_of
     from trimtab_config.render import bundle
 
-    gate = gate_of()
+    gate = gate_of(*policies)
     console = Console(stderr=True)
     if not console.is_terminal:
         return bundle.fleet_problems(catalog, gate=gate, as_of=as_of)
