@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.lab.cluster import Cluster
+from trimtab_bot.configuration import read_configuration
 from trimtab_config.cli import commands
 from trimtab_config.compilation import FleetCompiler
 from trimtab_config.sources.folder import load_folder
@@ -25,11 +26,14 @@ pytestmark = pytest.mark.lab
 ROOT = Path(__file__).parents[2]
 HELM = ROOT / "helm"
 KUBE_VERSION = "1.34.2"
-BOT = {
+BOT: dict[str, Any] = {
     "repository": "/var/lib/trimtab-bot/fleet.git",
     "state": "/var/lib/trimtab-bot/state",
+    "metrics": {"prometheus": {"url": "http://prometheus.monitoring.svc:9090"}},
     "inbox": {"host": "0.0.0.0", "port": 8080},  # noqa: S104 - in its pod
-    "people": [{"id": "ada", "name": "Ada", "git": ["Ada <ada@example.com>"], "tokenSha256": "0" * 64}],
+    "people": [
+        {"id": "ada", "name": "Ada", "git": ["Ada <ada@example.com>"], "tokenSha256": "0" * 64, "roles": ["approver"]}
+    ],
 }
 GIT_SYNC = {"gitSync": {"repo": "https://git.example.com/fleet.git"}}
 SERVICE = {"enabled": True, "tokenSecret": "fleet-token", "source": GIT_SYNC}
@@ -254,6 +258,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("trimtab", {"fluxController": {"enabled": True, "maxSourceMiB": 5000}}, "maxSourceMiB"),
     ("trimtab", {"fluxController": {"enabled": True, "resources": {"limits": {"memory": "lots"}}}}, "memory"),
     ("trimtab", {"bot": {"enabled": True}}, "repository"),
+    ("trimtab", {"bot": {"enabled": True, "config": {**BOT, "metrics": None}}}, "metrics"),
     ("trimtab", {"bot": {"enabled": True, "config": {**BOT, "people": [{"id": "a", "token": "x"}]}}}, "people"),
     ("trimtab", {"bot": {"enabled": True, "port": 9000, "config": BOT}}, "bot.port"),
     ("trimtab", {"bot": {"enabled": True, "config": {**BOT, "inbox": {"host": "127.0.0.1", "port": 8080}}}}, "0.0.0.0"),  # noqa: S104
@@ -327,6 +332,13 @@ def test_the_flux_controller_gets_the_rights_that_it_was_seen_to_need_and_no_mor
     narrow = rules(template(helm, "trimtab", VALUES["trimtab"]["otherwise"]), "tt-flux-controller")
     assert {right[1:] for right in narrow} == {right[1:] for right in wanted}
     assert {right[0] for right in narrow} == {"Role"}
+
+
+def test_the_bot_reads_the_configuration_that_the_chart_writes(helm: Helm) -> None:
+    objects = template(helm, "trimtab", VALUES["trimtab"]["everything"])
+    [text] = [item["data"]["bot.yaml"] for item in objects if "bot.yaml" in item.get("data", {})]
+    found = read_configuration(text.encode(), Path("/etc/trimtab"))
+    assert (found.state, found.inbox_port) == (Path(BOT["state"]), 8080)
 
 
 def test_a_prepared_node_has_what_rendered_pods_mount(helm: Helm) -> None:
