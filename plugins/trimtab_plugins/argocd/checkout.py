@@ -51,7 +51,7 @@ class Checkout:
         self._folders: set[bytes] = set()
         self._links: dict[bytes, bytes] = {}
         self._problems: list[Problem] = []
-        self._kept = 0
+        self.kept_bytes = 0
         self._next = ""
 
     def entry(self, name: bytes, kind: EntryKind, size: int, target: bytes) -> bool:
@@ -123,8 +123,8 @@ class Checkout:
             return False
         if len(self._files) >= MAX_FILES:
             self._stop("", f"more than {MAX_FILES} files", f"at most {MAX_FILES} files")
-        self._kept += size
-        if self._kept > MAX_TOTAL_BYTES:
+        self.kept_bytes += size
+        if self.kept_bytes > MAX_TOTAL_BYTES:
             expected = f"at most {MAX_TOTAL_BYTES} bytes in all files together"
             self._stop(path, f"more than {MAX_TOTAL_BYTES} bytes", expected)
         self._next = path

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
 STAGES = ("receive", "wait", "read", "render", "answer")
 
 
+class AbandonedError(Exception):
+    """Nobody waits for this call any more."""
+
+
 class Progress:
-    """The stages of one call. One thread moves it on; others may read it at any time."""
+    """The stages of one call. One thread moves it on; others may read it at any time, and may call it off."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """``clock`` gives seconds that never go back."""
@@ -23,9 +27,15 @@ class Progress:
         self._file = ""
         self._file_since = 0.0
         self._slowest = ("", 0.0)
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Have the work end soon: the next stage or file raises :class:`AbandonedError`."""
+        self._abandoned = True
 
     def enter(self, stage: str) -> None:
         """A stage begins; the one before has ended."""
+        self._go_on()
         now = self._clock()
         self._end_file(now)
         self._spent[self._stage] += now - self._since
@@ -33,6 +43,7 @@ class Progress:
 
     def file(self, name: str) -> None:
         """Work on this file begins; that on the one before has ended."""
+        self._go_on()
         now = self._clock()
         self._end_file(now)
         self._file, self._file_since = name, now
@@ -56,6 +67,10 @@ class Progress:
         name, spent = self.slowest()
         told = f"; slowest file {name} {spent:.1f} s" if name else ""
         return f"{', '.join(parts) or 'no time'} (in {self._stage}{told})"
+
+    def _go_on(self) -> None:
+        if self._abandoned:
+            raise AbandonedError
 
     def _end_file(self, now: float) -> None:
         if self._file:

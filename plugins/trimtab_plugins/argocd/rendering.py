@@ -67,7 +67,8 @@ class FleetRenderer:
     def __init__(self, monitoring: Monitoring = Monitoring.ANNOTATIONS) -> None:
         self._monitoring = monitoring
         self._compiler = FleetCompiler()
-        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self._opening: dict[bytes, threading.Event] = {}
         self._fleets: OrderedDict[bytes, tuple[CompiledFleet | InputError, int]] = OrderedDict()
 
     def warm(self) -> None:
@@ -80,10 +81,8 @@ class FleetRenderer:
 
         def opened(files: Mapping[str, bytes]) -> CompiledFleet:
             nonlocal cached
-            progress.enter("wait")
-            with self._opening:
-                progress.enter("read")
-                compiled, cached = self._open(files, wish, folder, progress)
+            progress.enter("read")
+            compiled, cached = self._open(files, wish, folder, progress)
             progress.enter("render")
             return compiled
 
@@ -96,28 +95,45 @@ class FleetRenderer:
         self, files: Mapping[str, bytes], wish: Wish, folder: str, progress: Progress
     ) -> tuple[CompiledFleet, bool]:
         key = _digest(files, wish.price_book or "", folder)
-        kept = self._fleets.get(key)
-        if kept is not None:
-            self._fleets.move_to_end(key)
-            if isinstance(kept[0], InputError):
-                raise InputError(*kept[0].problems)
-            return kept[0], True
-        options = RenderOptions(price_book=wish.price_book, monitoring=self._monitoring)
+        done = threading.Event()
+        while True:
+            with self._lock:
+                kept = self._fleets.get(key)
+                if kept is not None:
+                    self._fleets.move_to_end(key)
+                    if isinstance(kept[0], InputError):
+                        raise InputError(*kept[0].problems)
+                    return kept[0], True
+                opening = self._opening.get(key)
+                if opening is None:
+                    self._opening[key] = done
+                    break
+            # Another call opens this very fleet; where it is called off, this one does it.
+            progress.enter("wait")
+            opening.wait()
+            progress.enter("read")
         try:
+            options = RenderOptions(price_book=wish.price_book, monitoring=self._monitoring)
             compiled = self._compiler.open(WatchedFiles(files, progress), folder, options)
         except InputError as error:
             self._keep(key, InputError(*error.problems), files)
             raise
-        self._keep(key, compiled, files)
-        return compiled, False
+        else:
+            self._keep(key, compiled, files)
+            return compiled, False
+        finally:
+            with self._lock:
+                del self._opening[key]
+            done.set()
 
     def _keep(self, key: bytes, outcome: CompiledFleet | InputError, files: Mapping[str, bytes]) -> None:
         size = sum(map(len, files.values()))
         if size > _KEPT_BYTES:
             return
-        self._fleets[key] = (outcome, size)
-        while len(self._fleets) > _KEPT_FLEETS or sum(each for _, each in self._fleets.values()) > _KEPT_BYTES:
-            self._fleets.popitem(last=False)
+        with self._lock:
+            self._fleets[key] = (outcome, size)
+            while len(self._fleets) > _KEPT_FLEETS or sum(each for _, each in self._fleets.values()) > _KEPT_BYTES:
+                self._fleets.popitem(last=False)
 
 
 def compile_group(

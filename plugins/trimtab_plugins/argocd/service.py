@@ -45,6 +45,8 @@ MARGIN = 1.0
 """Seconds before the deadline at which a call is answered, with what is known until then."""
 LONGEST = 600.0
 """Seconds for a call whose caller sets no deadline."""
+_FREELY_KEPT = 2 * 1024 * 1024  # bytes of manifests that any call may keep
+_LARGE_AT_ONCE = 3  # calls that keep more; the others wait, and repo-server with them
 _DRAINED = 4 * 1024 * 1024 * 1024  # bytes of a refused archive that are read before the call is given up
 _STATUS = {
     "A105": grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -58,7 +60,10 @@ _STATUS = {
 class Call:
     """One stream: what came with it, and how far it is."""
 
-    def __init__(self, name: str, context: Context, limits: Limits) -> None:
+    def __init__(self, name: str, context: Context, limits: Limits, large: asyncio.Semaphore) -> None:
+        """``large`` admits the calls that keep more than a little, so that many at once do not fill the memory."""
+        self._large = large
+        self._is_large = False
         self.context = context
         self.outcome = Outcome(name)
         self.progress = Progress(time.monotonic)
@@ -95,6 +100,12 @@ class Call:
         fleet = checkout.fleet()
         self.outcome.files = len(fleet.files)
         return fleet
+
+    def end(self) -> None:
+        """Nothing is kept any more."""
+        if self._is_large:
+            self._is_large = False
+            self._large.release()
 
     async def _take(self, message: object) -> None:
         assert isinstance(message, bytes)
@@ -145,6 +156,11 @@ class Call:
             self._refusals.append(error)
         self.outcome.archive_bytes = self._received
         self.outcome.entries = self._unpacking.entries
+        if not self._is_large and self._checkout is not None and self._checkout.kept_bytes > _FREELY_KEPT:
+            self.progress.enter("wait")
+            await self._large.acquire()
+            self._is_large = True
+            self.progress.enter("receive")
 
     def _judge_transport(self) -> None:
         self.outcome.archive_bytes = self._received
@@ -183,6 +199,7 @@ class PluginService:
         self._executor = executor
         self._telemetry = telemetry
         self._limits = limits
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._announced = pb.ParametersAnnouncementResponse(
             parameterAnnouncements=[_message(each) for each in config.announced]
         ).SerializeToString()
@@ -237,11 +254,12 @@ class PluginService:
     def _answering(self, name: str, answer: Answer) -> Callable[[object, Context], Awaitable[bytes]]:
         async def rpc(requests: object, context: Context) -> bytes:
             del requests  # read by the call itself
-            call = Call(name, context, self._limits)
+            call = Call(name, context, self._limits, self._large)
             self._telemetry.begin()
             try:
                 return await self._bounded(call, answer)
             finally:
+                call.end()
                 call.outcome.answer = time.monotonic() - call.last_byte
                 call.outcome.stages = {
                     stage: spent for stage, spent in call.progress.seconds().items() if spent >= 0.0005
@@ -275,6 +293,7 @@ class PluginService:
             traceback.print_exception(error, file=sys.stderr)
             await self._abort(call, (Problem("A119", got=type(error).__name__, expected="no failure"),))
         finally:
+            call.progress.abandon()  # a render that is still going ends at its next file
             task.cancel()
 
     async def _abort(self, call: Call, problems: tuple[Problem, ...]) -> NoReturn:

@@ -289,6 +289,45 @@ def test_a_call_that_is_given_up_leaves_nothing_behind(server: Server) -> None:
     raise AssertionError(scrape(server))
 
 
+def heavy() -> bytes:
+    """A fleet within every limit that takes half a minute to read, since all of it is tiny nodes."""
+    nodes = b"---\n".join([b"[" + b"a," * 49_990 + b"]\n"] * 10)
+    files = fleet_files() | {f"heavy/{place}.yaml": nodes + b"# %d\n" % place for place in range(31)}
+    return tgz(files)
+
+
+def test_a_fleet_that_takes_long_holds_up_no_other_and_is_called_off_at_its_deadline(tmp_path: Path) -> None:
+    archive = heavy()
+    with serving(tmp_path, "--threads", "2") as own, own.caller() as slow, own.caller() as quick:
+        call = slow.generate_call.future(request(archive), timeout=8)
+        assert quick.generate(request(tgz(fleet_files()))) == rendered("kiosk-emea")
+        assert not call.done()
+        with pytest.raises(grpc.RpcError) as caught:
+            call.result(30)
+        assert "in read; slowest file heavy/" in (caught.value.details() or "")
+        # Both threads are free again, long before the half minute is over.
+        began = time.monotonic()
+        for _ in range(4):
+            quick.generate(request(tgz(fleet_files())))
+        assert time.monotonic() - began < 15
+
+
+@pytest.mark.long
+def test_large_fleets_at_once_wait_for_each_other_and_not_for_memory(tmp_path: Path) -> None:
+    notes = {f"notes/{place}.yaml": b"# " + os.urandom(400_000).hex().encode() for place in range(35)}
+    archive = tgz(fleet_files() | notes)
+    expected = rendered("kiosk-emea")
+    with serving(tmp_path) as own:
+
+        def one(_: int) -> bool:
+            with own.caller() as each:
+                return each.generate(request(archive), timeout=110) == expected
+
+        with ThreadPoolExecutor(12) as pool:
+            assert all(pool.map(one, range(12)))
+        assert own.peak_rss() < 300 * 1024 * 1024
+
+
 # ---------------------------------------------------------------- the socket
 
 
