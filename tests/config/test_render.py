@@ -546,7 +546,7 @@ def test_documents_put_together_of_shared_texts_are_the_canonical_ones(per_group
         assert the(bundle, "ConfigMap", f"{name}-desired")["data"]["desired.json"].encode() == bundle.desired.to_bytes()
         report = the(bundle, "ConfigMap", f"{name}-cost")["data"]["cost.json"].encode()
         assert report == canonical_json(bundle.costs.to_json())
-        assert len(bundle.costs.rows) > per_group
+        assert len(bundle.costs.rows) >= per_group
 
 
 def test_a_report_with_odd_texts_is_the_canonical_one() -> None:

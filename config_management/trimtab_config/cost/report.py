@@ -262,7 +262,9 @@ _known_figure_text = lru_cache(maxsize=4096)(_figure_text)
 
 def decimal_text(value: Decimal) -> str:
     """Exact, without an exponent, without zeros at the end."""
-    text = f"{value:f}"
+    text = str(value)
+    if "E" in text:
+        text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

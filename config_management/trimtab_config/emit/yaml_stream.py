@@ -73,6 +73,7 @@ class _NotSimpleError(Exception):
 _ORDINARY = re.compile(r"[A-Za-z/$][A-Za-z0-9_./$-]*(:[A-Za-z0-9_./$-]+)*", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 _LONGEST_WORD = 5  # of those that YAML 1.1 takes for a boolean or nothing: "false"
+_SHORT = 100
 _MAX_KEY = 100  # PyYAML writes a longer key in another form
 
 
@@ -128,6 +129,11 @@ def _key(key: object) -> str:
 
 
 def _text(text: str) -> str:
+    # The same names, labels and units stand in every group.
+    return _known_text(text) if len(text) <= _SHORT else _new_text(text)
+
+
+def _new_text(text: str) -> str:
     if len(text) > _LONGEST_WORD and _ORDINARY.fullmatch(text):
         return text
     if _NUMBER.fullmatch(text):
@@ -135,6 +141,9 @@ def _text(text: str) -> str:
     if text[:2] == '{"' and text.isascii() and text.isprintable():  # JSON in a ConfigMap
         return "'" + text.replace("'", "''") + "'"
     return _library_text(text)
+
+
+_known_text = lru_cache(maxsize=16384)(_new_text)
 
 
 @lru_cache(maxsize=8192)
