@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(420), pytest.mark.usefixtures
 
 ROOT = Path(__file__).parents[2]
 TRIMTAB = Path(sys.executable).with_name("trimtab")
+SLOW_SECONDS = 120
 PLUGIN_FILE = ROOT / "plugins/argocd/plugin.yaml"
 
 
@@ -74,6 +76,30 @@ def executed(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     process = argo.cmp_server("trimtab-exec", folder, {"PATH": path})
     yield "trimtab-exec"
     process.stop(patience=2)
+
+
+@dataclass(frozen=True, slots=True)
+class SlowCall:
+    """An Application whose manifests are being generated, and the server that takes so long over it."""
+
+    application: str
+    server: LabProcess
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slow_call(
+    argo: ArgoCD, cluster: Cluster, lab_processes: Processes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SlowCall]:
+    """Begins before the first test of this file, so that nobody waits for it while there is other work."""
+    name, place = "trimtab-slow", tmp_path_factory.mktemp("slow")
+    program, folder = Path(__file__).with_name("slow_server.py"), plugin_folder(place / "config", name)
+    command: list[str | Path] = [sys.executable, program, folder, argo.sockets, str(SLOW_SECONDS)]
+    server = lab_processes.start("cmp-server-slow", command)
+    lab_processes.wait_until_ready(server, (argo.sockets / f"{name}.sock").exists)
+    fleet = LabFleet.create(place, cluster.namespace("slow"))
+    yield SlowCall(deploy(argo, fleet, name)[0], server)
+    argo.delete(fleet.applications())
+    server.kill()
 
 
 @pytest.fixture
@@ -448,24 +474,15 @@ def test_a_repository_of_twenty_megabytes_streams(
     argo.wait(names, lambda item: is_healthy(item) and at(commit)(item), "the groups are Healthy")
 
 
-def test_a_call_of_two_minutes_survives_the_pings(
-    argo: ArgoCD, lab_processes: Processes, lab_directory: Path, new_fleet: Callable[..., LabFleet]
-) -> None:
+def test_a_call_of_two_minutes_survives_the_pings(argo: ArgoCD, slow_call: SlowCall) -> None:
     """repo-server pings every 20 s; a server that counts these as too many would end the call at 100 s."""
-    name = "trimtab-slow"
-    configuration = plugin_folder(lab_directory / name / "config", name)
-    program = Path(__file__).with_name("slow_server.py")
-    server = lab_processes.start("cmp-server-slow", [sys.executable, program, configuration, argo.sockets, "120"])
-    lab_processes.wait_until_ready(server, (argo.sockets / f"{name}.sock").exists)
-    try:
-        fleet = new_fleet("slow", devices=1)
-        begin = time.monotonic()
-        names = deploy(argo, fleet, name)
-        states = argo.wait(names, lambda item: is_healthy(item) or bool(conditions(item)), "the call is answered", 300)
-        assert is_healthy(states[names[0]]), conditions(states[names[0]])
-        assert time.monotonic() - begin > 120
-    finally:
-        server.stop()
+    name = slow_call.application
+    states = argo.wait([name], lambda item: is_healthy(item) or bool(conditions(item)), "the call is answered", 300)
+    assert is_healthy(states[name]), conditions(states[name])
+    calls = [line for line in slow_call.server.log.read_text("utf-8").splitlines() if "call=GenerateManifest" in line]
+    assert [re.findall(r"status=(\w+)", line) for line in calls] == [["OK"]] * len(calls)
+    assert all(float(re.findall(r" wait=([\d.]+)", line)[0]) >= SLOW_SECONDS for line in calls)
+    assert calls
 
 
 def test_argo_cd_can_try_again_after_the_server_was_killed_amid_a_stream(
