@@ -21,6 +21,7 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from trimtab_kernel.problems import OutsideError, printable
+from trimtab_plugins.flux.fetching import plain_text
 from trimtab_plugins.flux.kinds import API_GROUP, API_VERSION, KIND, PLURAL, SOURCE_GROUP, SOURCE_VERSION, SourceKind
 from trimtab_plugins.flux.planning import FIELD_MANAGER
 
@@ -85,6 +86,8 @@ class Cluster:
     def connect(cls, kubeconfig: Path | None, page: int = 500) -> Cluster:
         """By a kubeconfig file where one is named or the environment names one, else as a pod, else by ~/.kube/config."""
         configuration = kubernetes.client.Configuration()
+        # Every caller here tries again in its own time; hidden attempts would make a look at the lease last too long.
+        configuration.retries = False
         try:
             if kubeconfig is None and _in_pod():
                 kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call] # the client has no types here
@@ -375,7 +378,7 @@ class _outside:  # noqa: N801 - reads as a statement: with _outside("list source
                 raise GoneError(text) from error
             raise OutsideError(text) from error
         if isinstance(error, urllib3.exceptions.HTTPError | OSError | json.JSONDecodeError):
-            raise OutsideError(f"cannot {self._doing}: {printable(str(error), 200)}") from error
+            raise OutsideError(f"cannot {self._doing}: {plain_text(error)}") from error
 
 
 def _said(error: ApiException) -> str:

@@ -134,6 +134,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # Malformed requests are the clients' business; uvicorn would log a line for each.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    # What cannot be reached is told once, by us.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     duration: int = arguments.lease_seconds
     settings = Settings(
         storage=arguments.storage,

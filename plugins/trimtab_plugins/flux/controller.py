@@ -322,6 +322,7 @@ class _Election:
         self._on_change = on_change
         self._memory = Memory()
         self._told = False
+        self._trouble = ""
         self._stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name="election", daemon=True)
 
@@ -349,8 +350,11 @@ class _Election:
             if self._settings.lease_namespace is not None:
                 try:
                     self._look(self._settings.lease_namespace)
+                    self._trouble = ""
                 except OutsideError as error:
-                    log.warning("%s", error)
+                    if str(error) != self._trouble:
+                        log.warning("%s", error)
+                    self._trouble = str(error)
             if self.leads() != self._told:
                 self._told = self.leads()
                 self._on_change(self._told)

@@ -38,6 +38,14 @@ class _TryAgainError(Exception):
     """Flux's servers answer 404 while an archive is exchanged, and 5xx while they start."""
 
 
+def plain_text(error: Exception) -> str:
+    """What went wrong, without the object that it went wrong in, and the same on every attempt."""
+    text = str(error)
+    if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
+        text = text.partition(": ")[2] or text
+    return printable(_ADDRESS.sub("", text), 200)
+
+
 class ArchiveFetcher:
     """Fetches archives. Safe to use from several threads."""
 
@@ -95,7 +103,7 @@ class ArchiveFetcher:
                     raise OutsideError(f"cannot fetch {printable(url)}: {text}, expected 200")
                 return self._body(url, answer)
         except urllib3.exceptions.HTTPError as error:
-            raise _TryAgainError(_ADDRESS.sub("", printable(str(error), 200))) from error
+            raise _TryAgainError(plain_text(error)) from error
 
     def _body(self, url: str, answer: urllib3.BaseHTTPResponse) -> bytes:
         parts, size = [], 0
