@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -113,6 +115,26 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     done = run(write(tmp_path, fleet_files() | files), PARAMETERS)
     assert done.returncode == 1
     assert rb"caf\xe9.yaml: A108" in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", [case for case in CORPUS if case.stock], ids=lambda case: case.name)
+def test_a_hostile_checkout_is_refused_in_bounded_memory(case: Hostile, tmp_path: Path) -> None:
+    messages = [message for message in case.messages() if not isinstance(message, bytes)]
+    archive = b"".join(message.file.chunk for message in messages if message.HasField("file"))
+    checkout, shown = tmp_path / "checkout", tmp_path / "shown"
+    checkout.mkdir()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+        packed.extractall(checkout, filter="tar")
+    env = {entry.name: entry.value for entry in messages[0].metadata.env} | {"PATH": f"{BIN}:/usr/bin:/bin"}
+    with shown.open("wb") as stderr:
+        process = subprocess.Popen(generate_command(), cwd=checkout / "fleet", env=env, stdout=stderr, stderr=stderr)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 1
+    assert case.stock in shown.read_text("utf-8", "replace")
+    assert usage.ru_maxrss * 1024 <= 300 * 1024 * 1024
+    assert usage.ru_utime + usage.ru_stime <= 2.0
 
 
 # ---------------------------------------------------------------- below Argo CD's own plugin server
