@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trimtab_config.render.names import fitted
 from trimtab_config.spec.nearest import did_you_mean
 from trimtab_kernel import vocabulary
-from trimtab_kernel.identity import parse_label_name
+from trimtab_kernel.identity import MAX_LABEL, parse_label_name
 from trimtab_kernel.problems import InputError, Problem, quoted
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ _MAX_LABELS = 32
 
 @dataclass(frozen=True, slots=True)
 class GroupEntry:
-    """One device group. ``wave`` holds the current waves of its rollouts, sorted and joined by ".", "" where it has none."""
+    """One device group.
+
+    ``wave`` holds the current waves of its rollouts, sorted and joined by ".", "" where it has none. It fits into a label:
+    what is longer is cut and ends in a hash of all of it.
+    """
 
     group: str
     namespace: str
@@ -97,9 +102,8 @@ def inventory_of(fleet: CompiledFleet, revision: str) -> Inventory:
         annotated = (each["metadata"].get("annotations", {}) for each in rendered[name].objects)
         waves = {found[vocabulary.FLEET_WAVE] for found in annotated if found.get(vocabulary.FLEET_WAVE)}
         labels = dict(sorted(document.metadata.labels.items()))
-        entries.append(
-            GroupEntry(name, document.metadata.namespace, document.spec.cluster, ".".join(sorted(waves)), labels)
-        )
+        wave = fitted(".".join(sorted(waves)), MAX_LABEL)
+        entries.append(GroupEntry(name, document.metadata.namespace, document.spec.cluster, wave, labels))
     return Inventory(revision, tuple(entries))
 
 
