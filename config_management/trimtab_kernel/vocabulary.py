@@ -226,6 +226,12 @@ INFERENCE_BATCHES = Metric(
     "Runs of a model that batches requests; its requests over its runs are the mean size of a batch.",
     ("model",),
 )
+EXPLANATIONS = Metric(
+    "trimtab_explanations_sampled_total",
+    MetricType.COUNTER,
+    "Answers of a model marked high-stakes that were explained without anybody asking.",
+    ("model",),
+)
 
 METRICS: tuple[Metric, ...] = (
     INFERENCE_REQUESTS,
@@ -244,6 +250,7 @@ METRICS: tuple[Metric, ...] = (
     GUARD_ROWS,
     BUDGET_REQUESTS,
     INFERENCE_BATCHES,
+    EXPLANATIONS,
     ENERGY,
     BATTERY_USED,
     MEMORY_BYTE_SECONDS,
@@ -287,6 +294,6 @@ DIRECTION_IN = "in"
 DIRECTION_OUT = "out"
 OUTCOME_POSITIVE = "positive"
 OUTCOME_NEGATIVE = "negative"
-DURATION_BUCKETS = (0.00005, 0.00025, 0.001, 0.005, 0.025, 0.25)
-"""Latency buckets in seconds. They start at 50 us: on the edge most inferences are below a millisecond. Each is four to ten
-times the one before: every bound is a series for each model of each device."""
+DURATION_BUCKETS = (0.00005, 0.00025, 0.001, 0.01, 0.1)
+"""Latency buckets in seconds. They start at 50 us: on the edge most inferences are below a millisecond. They are few, since
+every bound is a series for each model of each device."""

@@ -9,6 +9,7 @@
         - {input: features, column: 3, low: 0, high: 300}
         - {input: image, low: 0, high: 1, enforce: true}
       boundary: {output: probability, column: 1, at: 0.5, within: 0.05}
+    explanations: {oneIn: 1000, perHour: 60, budget: 256, deadlineMs: 500}    # for a model marked high-stakes
 
 Nothing is learned and nothing is guessed: what is not declared is not checked.
 """
@@ -24,7 +25,7 @@ from trimtab_kernel.problems import InputError, Problem, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FIELDS = ("batching", "guards", "limits")
+FIELDS = ("batching", "explanations", "guards", "limits")
 _MAX_RANGES = 256
 _MISSING = object()
 
@@ -62,6 +63,19 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """One answer in ``one_in`` is explained, at most ``per_hour`` an hour.
+
+    An explanation takes at most ``budget`` evaluations of the model and ``deadline`` seconds.
+    """
+
+    one_in: int
+    per_hour: int
+    budget: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
 class Conduct:
     """``concurrency``: requests of this model that run at a time. ``timeout``: seconds, where a request names none."""
 
@@ -70,6 +84,7 @@ class Conduct:
     batching: Batching | None = None
     ranges: tuple[Range, ...] = ()
     boundary: Boundary | None = None
+    sampling: Sampling | None = None
 
 
 def read_conduct(data: Mapping[str, object], file: str) -> Conduct:
@@ -78,6 +93,7 @@ def read_conduct(data: Mapping[str, object], file: str) -> Conduct:
     limits = reader.obj(data.get("limits"), "limits", "concurrency", "timeoutMs")
     batching = reader.obj(data.get("batching"), "batching", "maxSize", "targetMs")
     guards = reader.obj(data.get("guards"), "guards", "ranges", "boundary")
+    sampling = reader.obj(data.get("explanations"), "explanations", "oneIn", "perHour", "budget", "deadlineMs")
     ranges = guards.get("ranges") or []
     if not isinstance(ranges, list) or len(ranges) > _MAX_RANGES:
         raise reader.refused("guards.ranges", type(ranges).__name__, f"a list of at most {_MAX_RANGES} ranges")
@@ -88,6 +104,7 @@ def read_conduct(data: Mapping[str, object], file: str) -> Conduct:
         batching=reader.batching(batching) if batching else None,
         ranges=tuple(reader.range(item, f"guards.ranges[{place}]") for place, item in enumerate(ranges)),
         boundary=None if guards.get("boundary") is None else reader.boundary(guards["boundary"]),
+        sampling=None if data.get("explanations") is None else reader.sampling(sampling),
     )
 
 
@@ -138,6 +155,15 @@ class _Reader:
         return Batching(
             self.whole(data, "batching", "maxSize", 2, 4096),
             self.number(data, "batching", "targetMs", 1, 60_000) / 1e3,
+        )
+
+    def sampling(self, data: Mapping[str, Any]) -> Sampling:
+        place = "explanations"
+        return Sampling(
+            self.whole(data, place, "oneIn", 1, 10**9, 1000),
+            self.whole(data, place, "perHour", 1, 100_000, 60),
+            self.whole(data, place, "budget", 8, 16_384, 256),
+            self.number(data, place, "deadlineMs", 1, 10_000, 500.0) / 1e3,
         )
 
     def range(self, value: object, place: str) -> Range:

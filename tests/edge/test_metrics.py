@@ -104,14 +104,15 @@ def test_a_device_with_one_model_two_cohorts_and_an_update_behind_it_stays_withi
 
 
 def everything(models: int, *, replaced: bool = False) -> int:
-    """Series of a device whose models declare all that there is: alignment with labels and scores, guards, budgets, batching."""
+    """Series of a device whose models declare all that there is: alignment with labels and scores, guards, budgets, batching,
+    sampled explanations."""
     counts, conduct, updates = InferenceCounts(), ConductCounts(), UpdateCounts()
     for name in (f"m{number}" for number in range(models)):
         if replaced:
             counts.answers(name, "1.0.0", ("a", "b"), now=0)
         version = counts.answers(name, "1.1.0", ("a", "b"), now=1)
         version.alignment = VersionAlignment(("a", "b"), scored=True, sketches=None)
-        conduct.declare(name, signals=vocabulary.GUARD_SIGNALS, budgeted=True, batched=True)
+        conduct.declare(name, signals=vocabulary.GUARD_SIGNALS, budgeted=True, batched=True, sampled=True)
         updates.fetched(name, "1.1.0", 1)
         updates.stands(name, active="1.1.0", desired="1.1.0", quarantined=0)
     updates.document(valid=True, at=1.0)
@@ -171,7 +172,7 @@ def test_every_series_of_a_version_is_there_at_0_from_the_moment_it_is_loaded() 
     counts = InferenceCounts()
     counts.answers("m", "1.0.0", ("a", "b"), now=0)
     series = exposed(counts)
-    assert len(series) == 3 + 1 + 9 + 2 + 4 + 2 + 1 + 1
+    assert len(series) == 3 + 1 + 8 + 2 + 4 + 2 + 1 + 1
     assert {value for (name, _), value in series.items() if name != "trimtab_model_ready"} == {0}
     counts.models["m"].versions["1.0.0"].answered(0.0002, 0.0001)
     counts.models["m"].versions["1.0.0"].decided("a", 1, 3)

@@ -9,17 +9,22 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
-from tests.edge.devices import ALIGNMENT, COMMAND, Fleet, Server, sample, samples_of, serving, wait_until
+from tests.edge.devices import ALIGNMENT, COMMAND, Fleet, Server, place, sample, samples_of, serving, wait_until
 from tests.edge.energy.trees import RANGE, rapl, stat, write
 from tests.edge.graphs import adder, onnx_bytes
+from trimtab_edge.conduct import Sampling
+from trimtab_edge.serving.sampling import Samples, one_row
+from trimtab_edge.serving.tensors import Signature, TensorSpec
 from trimtab_edge.settings import ModelDescription
 from trimtab_kernel.evidence import parse_evidence
 from trimtab_kernel.fairness import Confusion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.edge.devices import Reply
@@ -352,3 +357,54 @@ def test_with_noise_nothing_exact_leaves(tmp_path: Path) -> None:
         # Sensitivity 6 at epsilon 0.5: a standard deviation of 17 a period.
         assert found.cohorts["one"].positive == pytest.approx(500, abs=250)
         assert server.infer("judge", member).status == 200
+
+
+def sampled(tmp_path: Path, rules: dict[str, Any], *options: str) -> AbstractContextManager[Server]:
+    description = json.loads(ModelDescription(alignment=ALIGNMENT).to_bytes()) | {"explanations": rules}
+    place(tmp_path / "models", "adder", "1.0.0", adder(0.5), json.dumps(description))
+    return serving(tmp_path / "models", tmp_path / "log", *options)
+
+
+def test_of_a_model_marked_high_stakes_one_answer_in_so_many_is_explained(tmp_path: Path) -> None:
+    """The adder's score is the sum of its columns, so each contributes what it is beyond its reference, 0."""
+    path, row = (
+        "/v2/models/adder/explanations",
+        {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]},
+    )
+    with sampled(tmp_path, {"oneIn": 5, "perHour": 3, "budget": 64, "deadlineMs": 5000}) as server:
+        server.wait_ready("adder")
+        assert server.ask("GET", path).json["explained"] == 0
+        for number in range(30):
+            assert server.infer("adder", row).status == 200
+            if number % 5 == 0:
+                done = min(number // 5 + 1, 3)
+                wait_until(lambda done=done: server.ask("GET", path).json["explained"] == done)  # type: ignore[misc]
+        told = server.ask("GET", path).json
+        assert (told["answers"], told["explained"], told["failed"]) == (30, 3, 0)
+        assert [feature["column"] for feature in told["features"]] == [3, 2, 1, 0]
+        assert [feature["mean"] for feature in told["features"]] == pytest.approx([4, 3, 2, 1], abs=1e-4)
+        assert sample(server.samples(), "trimtab_explanations_sampled_total", model="adder") == 3
+        assert server.ask("GET", "/v2/models/adder/versions/9.9.9/explanations").status == 404
+        assert server.ask("POST", path, b"{}").status == 405
+
+
+def test_sampled_explanations_do_not_leave_where_counts_get_noise_or_nothing_is_declared(tmp_path: Path) -> None:
+    with sampled(tmp_path, {}, "--privacy-epsilon", "1") as server:
+        server.wait_ready("adder")
+        assert server.ask("GET", "/v2/models/adder/explanations").status == 403
+    place(tmp_path / "others", "adder", "1.0.0", adder(0.5))
+    with serving(tmp_path / "others", tmp_path / "log") as server:
+        server.wait_ready("adder")
+        assert server.ask("GET", "/v2/models/adder/explanations").status == 404
+        assert sample(server.samples(), "trimtab_explanations_sampled_total", model="adder") is None
+
+
+def test_an_hour_has_its_allowance_and_a_row_is_chosen_of_each_batch() -> None:
+    samples = Samples(Sampling(one_in=2, per_hour=2, budget=64, deadline=1.0))
+    assert [samples.due(now) for now in (0, 1, 2, 3, 4, 5, 3600, 3601)] == [
+        True, False, True, False, False, False, True, False,
+    ]  # fmt: skip
+    spec = TensorSpec("x", "FP32", (None, 2))
+    feeds = {"x": np.arange(6, dtype=np.float32).reshape(3, 2)}
+    chosen = [one_row(Signature((spec,), ()), feeds, place).inputs[0].array.tolist() for place in (0, 1, 5)]
+    assert chosen == [[[0, 1]], [[2, 3]], [[4, 5]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 from trimtab_edge.alignment.labels import positives
@@ -15,12 +16,14 @@ from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.model import Answer
 from trimtab_edge.serving.release import Release, by_outcome
 from trimtab_edge.serving.repository import Standing, State
+from trimtab_edge.serving.sampling import Samples, one_row
 from trimtab_kernel import vocabulary
 from trimtab_kernel.problems import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from trimtab_edge.conduct import Sampling
     from trimtab_edge.serving.model import ServedModel
     from trimtab_edge.serving.oversight_codec import Explained, ExplainOptions
     from trimtab_edge.serving.repository import IndexEntry, ModelRepository, Slot
@@ -63,6 +66,8 @@ class DataPlane:
         self._pending = PendingDecisions(secrets.token_bytes(16))
         self._release = release
         self._explaining = False
+        self._samples: dict[str, tuple[str, Samples]] = {}
+        self._sampling: set[asyncio.Task[None]] = set()
         self.draining = False
 
     def close(self) -> None:
@@ -219,6 +224,47 @@ class DataPlane:
             )
         for cohort, positive, total in answer.decisions:
             counts.decided(cohort, positive, total)
+        if (rules := answer.model.description.conduct.sampling) is not None:
+            self._sample(answer, rules)
+
+    def samples(self, model: str, version: str | None) -> dict[str, Any]:
+        """What sampled explanations add up to. Raises :class:`RequestError`."""
+        served = self.model(model, version)
+        rules = served.description.conduct.sampling
+        if rules is None:
+            raise RequestError(Fault.NOT_FOUND, f"model {quoted(model)} declares no sampling of explanations")
+        if self._release is not None:
+            # Sums over a few rows would tell of the rows.
+            raise RequestError(Fault.FORBIDDEN, "explanations do not leave a server whose counts get noise")
+        return {"model_name": model, "model_version": served.version, **self._samples_of(served, rules).summary()}
+
+    def _samples_of(self, served: ServedModel, rules: Sampling) -> Samples:
+        kept = self._samples.get(served.name)
+        if kept is None or kept[0] != served.version or kept[1].rules != rules:
+            kept = self._samples[served.name] = (served.version, Samples(rules))
+        return kept[1]
+
+    def _sample(self, answer: Answer, rules: Sampling) -> None:
+        served = answer.model
+        samples = self._samples_of(served, rules)
+        if not samples.due(time.monotonic()) or self._explaining or self.draining:
+            return
+        self._explaining = True
+        request = one_row(served.signature, answer.feeds, samples.answers)
+        task = asyncio.get_running_loop().create_task(self._explain_sample(served, request, samples))
+        self._sampling.add(task)
+        task.add_done_callback(self._sampling.discard)
+
+    async def _explain_sample(self, served: ServedModel, request: InferRequest, samples: Samples) -> None:
+        options = samples.options()
+        work = functools.partial(explain, served, request, options, self._references(served, options))
+        try:
+            samples.add(await asyncio.get_running_loop().run_in_executor(self._execution.pool, work))
+            self._execution.explained(served.name)
+        except (RequestError, RuntimeError):  # no time, or the server ends
+            samples.failed += 1
+        finally:
+            self._explaining = False
 
     def failed(self, model: str, fault: Fault) -> None:
         """Count a request that got an error."""

@@ -159,6 +159,11 @@ class Execution:
         if guard is not None and guard.output is not None:
             self._signal(served.name, vocabulary.SIGNAL_NEAR_BOUNDARY, guard.near(answer.outputs[guard.output]))
 
+    def explained(self, model: str) -> None:
+        """An answer was explained that nobody had asked about."""
+        if self._conduct is not None:
+            self._conduct.sampled(model)
+
     def _signal(self, model: str, name: str, rows: int) -> None:
         if rows and self._conduct is not None:
             self._conduct.signal(model, name, rows)
@@ -184,7 +189,11 @@ class Execution:
             _log.warning("%s: use of today: %s; counted from here", served.name, place.budget.usage.problem)
         if self._conduct is not None:
             self._conduct.declare(
-                served.name, signals=served.signals, budgeted=rules is not None, batched=conduct.batching is not None
+                served.name,
+                signals=served.signals,
+                budgeted=rules is not None,
+                batched=conduct.batching is not None,
+                sampled=conduct.sampling is not None,
             )
         place.served, place.batching = served, conduct.batching
         return place

@@ -243,13 +243,25 @@ class V2Application:
                 return lambda: self._ready(model, None)
             case ("v2", "models", model, "versions", version, "ready"):
                 return lambda: self._ready(model, version)
-            case ("v2", "models", model, "alignment") | ("v2", "models", model, "versions", _, "alignment"):
+            case ("v2", "models", model, "alignment" | "explanations" as asked) | (
+                "v2",
+                "models",
+                model,
+                "versions",
+                _,
+                "alignment" | "explanations" as asked,
+            ):
                 wanted = parts[4] if len(parts) == 6 else None
-                return lambda: (200, plane.evidence(model, wanted).to_bytes(), JSON, ())
+                return lambda: self._told(asked, model, wanted)
             case ("metrics",) if self._metrics is not None:
                 text, content_type = self._metrics()
                 return lambda: (200, text, content_type.encode(), ())
         return None
+
+    def _told(self, asked: str, model: str, version: str | None) -> Reply:
+        if asked == "explanations":
+            return _json(200, self._plane.samples(model, version))
+        return 200, self._plane.evidence(model, version).to_bytes(), JSON, ()
 
     def _metadata(self, model: str, version: str | None) -> Reply:
         served = self._plane.model(model, version)

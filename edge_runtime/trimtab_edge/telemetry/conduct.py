@@ -1,4 +1,4 @@
-"""Counts of guards, budgets and batches, by model. Only what a model declares has series, from 0 on."""
+"""Counts of guards, budgets, batches and sampled explanations, by model. Only what a model declares has series, from 0 on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ class ConductCounts:
         self.signals: dict[tuple[str, str], int] = {}
         self.decisions: dict[tuple[str, str], int] = {}
         self.batches: dict[str, int] = {}
+        self.explained: dict[str, int] = {}
 
-    def declare(self, model: str, *, signals: tuple[str, ...], budgeted: bool, batched: bool = False) -> None:
+    def declare(
+        self, model: str, *, signals: tuple[str, ...], budgeted: bool, batched: bool = False, sampled: bool = False
+    ) -> None:
         """From now on the model has these; what it has counted goes on, and what it has no more goes away."""
         for name in v.GUARD_SIGNALS:
             if name in signals:
@@ -36,15 +39,21 @@ class ConductCounts:
             else:
                 self.decisions.pop((model, name), None)
 
-        if batched:
-            self.batches.setdefault(model, 0)
-        else:
-            self.batches.pop(model, None)
+        for has, counted in ((batched, self.batches), (sampled, self.explained)):
+            if has:
+                counted.setdefault(model, 0)
+            else:
+                counted.pop(model, None)
 
     def ran(self, model: str) -> None:
         """A batch was run."""
         if model in self.batches:
             self.batches[model] += 1
+
+    def sampled(self, model: str) -> None:
+        """An answer was explained that nobody had asked about."""
+        if model in self.explained:
+            self.explained[model] += 1
 
     def signal(self, model: str, name: str, rows: int) -> None:
         """So many rows gave a signal."""
@@ -70,9 +79,8 @@ class ConductCollector(Collector):
             for labels, count in sorted(counted.items()):
                 family.add_metric(labels, count)
             yield family
-        batches = CounterMetricFamily(
-            v.INFERENCE_BATCHES.name.removesuffix("_total"), v.INFERENCE_BATCHES.help, labels=v.INFERENCE_BATCHES.labels
-        )
-        for model, count in sorted(self._counts.batches.items()):
-            batches.add_metric((model,), count)
-        yield batches
+        for metric, runs in ((v.INFERENCE_BATCHES, self._counts.batches), (v.EXPLANATIONS, self._counts.explained)):
+            family = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+            for model, count in sorted(runs.items()):
+                family.add_metric((model,), count)
+            yield family
