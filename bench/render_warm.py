@@ -1,8 +1,8 @@
 """The warm half of ``bench render``, in a process of its own: prints one line of JSON with CPU seconds (``changedWall``: by the clock).
 
-``first`` and ``second`` compile the whole fleet from bytes in memory, ``changed`` one group whose file has just changed:
-that file is read, the catalog is made again of all objects, and the group compiled and written as YAML by the compiler
-that follows the last one, as a process does that stays.
+One compiler that stays, as in a server: ``first`` opens and compiles the whole fleet from bytes in memory, ``second`` the
+same bytes again, ``changed`` one group whose file has just changed: the tree is opened again, the group compiled and
+written as YAML. Policies are asked throughout.
 """
 
 from __future__ import annotations
@@ -15,62 +15,41 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.fleets import group_file, group_name
-from trimtab_config.catalog import build_catalog
-from trimtab_config.emit.yaml_stream import yaml_stream
-from trimtab_config.render.bundle import Compiler
+from trimtab_config.compilation import FleetCompiler
 from trimtab_config.sources.folder import load_folder
-from trimtab_config.spec.reader import read_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from trimtab_config.catalog import Catalog
-    from trimtab_config.spec.kinds import Document
+    from collections.abc import Mapping
 
 _CHANGES = 15
 
 
-def _catalog(documents: Iterable[Document]) -> Catalog:
-    catalog, problems = build_catalog(documents)
-    if problems:
-        sys.exit(f"bench: {problems[0]}")
-    return catalog
-
-
-def _rendered(compiler: Compiler, names: Iterable[str]) -> tuple[int, int]:
-    """Objects and bytes of the groups."""
-    objects = size = 0
-    for name in names:
-        bundle, problems = compiler.compile(name)
-        if bundle is None:
-            sys.exit(f"bench: {problems[0]}")
-        objects += len(bundle.objects)
-        size += len(yaml_stream(bundle.objects).encode())
-    return objects, size
-
-
-def _whole(files: Mapping[str, bytes]) -> tuple[float, int, int]:
+def _whole(compiler: FleetCompiler, files: Mapping[str, bytes]) -> tuple[float, int, int]:
+    """CPU seconds, objects and bytes of all groups, one at a time."""
     begin = time.process_time()
-    catalog = _catalog(read_documents(files).documents)
-    objects, size = _rendered(Compiler(catalog), catalog.groups)
+    fleet = compiler.open(files)
+    objects = size = 0
+    for name in fleet.groups:
+        rendered = fleet.render(name)
+        objects += len(rendered.objects)
+        size += len(rendered.stream)
     return time.process_time() - begin, objects, size
 
 
 def main(fleet: Path) -> None:
     """Measure and print."""
     files = load_folder(fleet)
-    first, objects, size = _whole(files)
-    second, _, _ = _whole(files)
-    kept = {name: read_documents({name: content}).documents for name, content in files.items()}
-    compiler = Compiler(_catalog(document for each in kept.values() for document in each))
-    _rendered(compiler, [group_name(number) for number in range(_CHANGES)])
+    compiler = FleetCompiler()
+    first, objects, size = _whole(compiler, files)
+    second, _, _ = _whole(compiler, files)
     seconds, wall = [], []
     for number in range(_CHANGES):
         name, content = group_file(number, 1000 + number)
+        files = {**files, name: content}
         begin, clock = time.process_time(), time.perf_counter()
-        kept[name] = read_documents({name: content}).documents
-        compiler = compiler.after(_catalog(document for each in kept.values() for document in each))
-        _rendered(compiler, [group_name(number)])
+        rendered = compiler.open(files).render(group_name(number))
+        if not rendered.stream:
+            sys.exit("bench: a group without a stream")
         seconds.append(time.process_time() - begin)
         wall.append(time.perf_counter() - clock)
     changed = {"changed": median(seconds), "changedWall": median(wall)}
