@@ -214,6 +214,11 @@ def test_a_group_that_is_not_there_and_a_list_without_a_fleet() -> None:
     assert ran("{apiVersion: config.kubernetes.io/v1, kind: ResourceList}")[1] == ["A503"]
 
 
+def test_the_example_for_kustomize_lists_the_whole_fleet() -> None:
+    listed = load((ROOT / "examples/kustomize/kustomization.yaml").read_text())["resources"]
+    assert listed == [f"../fleet/{path}" for path in sorted(FLEET)]
+
+
 HEAD = b"apiVersion: config.kubernetes.io/v1\nkind: ResourceList\n"
 REFUSED = {
     "nothing": (b"", "A501"),
