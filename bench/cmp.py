@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Measure and print a table. 1 where a budget is missed."""
     options = parser().parse_args()
-    argocd, helm = options.argocd or _lab("argocd"), options.helm or _lab("helm")
+    argocd, helm = _found("argocd", options.argocd), _found("helm", options.helm)
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
     print(f"{options.calls} calls of each way, interleaved; a call's tree differs in one file from all earlier ones;")
     print("milliseconds from the last byte in to the response (Helm: the whole command, its chart on disk already)\n")
@@ -83,13 +83,14 @@ def main() -> int:
     return int(missed)
 
 
-def _lab(name: str) -> Path | None:
-    found = subprocess.run([ROOT / "tools/lab", "path", name], capture_output=True, text=True, check=False)
-    path = Path(found.stdout.strip() or "/nonexistent")
-    if found.returncode or not path.is_file():
+def _found(name: str, given: Path | None) -> Path | None:
+    if given is None:
+        found = subprocess.run([ROOT / "tools/lab", "path", name], capture_output=True, text=True, check=False)
+        given = Path(found.stdout.strip() or "/nonexistent")
+    if not given.is_file():
         print(f"bench: no {name} (tools/lab build {name}): left out", file=sys.stderr)
         return None
-    return path
+    return given
 
 
 def _tree(files: int) -> dict[str, bytes]:
