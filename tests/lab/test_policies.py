@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,9 @@ from trimtab_config.cli import main
 from trimtab_config.policy.bundle import DATA, MODULE
 from trimtab_config.policy.interface import Decision
 from trimtab_config.policy.opa_binary import Opa, OpaPolicyEngine
-from trimtab_config.policy.shipped import SHIPPED, shipped_bundle
+from trimtab_config.policy.shipped import SHIPPED, WasmEngine, gate_of, shipped_bundle
 from trimtab_config.policy.wasm import WasmPolicyEngine
-from trimtab_kernel.problems import InputError
+from trimtab_kernel.problems import InputError, OutsideError
 
 pytestmark = pytest.mark.lab
 EXAMPLE = Path(__file__).parents[2] / "examples/fleet"
@@ -148,3 +150,19 @@ def test_a_bundle_of_ones_own_refuses_a_render_and_a_bad_one_leaves_the_old_one(
     capsys.readouterr()
     assert main(render) == 1
     assert "F505" in capsys.readouterr().err
+
+
+def test_without_wasmtime_opa_judges_by_the_rego_that_the_bundle_was_built_from(
+    opa: Opa, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [text for _, case, text in case_requests() if case.of_all]
+    expected = gate_of().decide(requests)
+    assert not all(decision.allowed for decision in expected)
+    monkeypatch.delitem(sys.modules, "trimtab_config.policy.wasm")
+    monkeypatch.setitem(sys.modules, "wasmtime", None)
+    monkeypatch.setenv("PATH", f"{opa.program.parent}{os.pathsep}{os.environ['PATH']}")
+    assert gate_of().decide(requests) == expected
+    with pytest.raises(OutsideError, match="wasmtime"):
+        WasmEngine(shipped_bundle()).decide(requests)
+    with pytest.raises(OutsideError, match="wasmtime"):
+        WasmEngine(shipped_bundle(), POLICIES / "finops").decide(requests)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_config.policy.bundle import DATA, MANIFEST, MODULE, PolicyBundle, read_bundle
 from trimtab_config.policy.gate import PolicyGate
-from trimtab_kernel.problems import InputError, Problem
+from trimtab_kernel.problems import InputError, OutsideError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,10 +43,15 @@ def write_bundle(bundle: PolicyBundle, folder: Path) -> None:
 
 
 class WasmEngine:
-    """A PolicyEngine over ``bundle`` that loads wasmtime with the first question: most commands ask none."""
+    """A PolicyEngine over ``bundle`` that loads wasmtime with the first question: most commands ask none.
 
-    def __init__(self, bundle: PolicyBundle) -> None:
+    Where wasmtime is not installed the opa program judges by ``rego``, the folder that the bundle was built from, if that
+    still holds the same rules.
+    """
+
+    def __init__(self, bundle: PolicyBundle, rego: Path | None = None) -> None:
         self._bundle = bundle
+        self._rego = rego
         self._engine: PolicyEngine | None = None
 
     @property
@@ -55,16 +60,37 @@ class WasmEngine:
         return self._bundle.digest
 
     def decide(self, requests: Sequence[bytes]) -> Sequence[Decision]:
-        """As PolicyEngine says. Raises InputError (F505) for a bundle that cannot be run."""
+        """As PolicyEngine says. Raises InputError (F505) for a bundle that cannot be run, OutsideError without an engine."""
         if self._engine is None:
-            from trimtab_config.policy.wasm import WasmPolicyEngine
-
-            self._engine = WasmPolicyEngine(self._bundle)
+            self._engine = self._made()
         return self._engine.decide(requests)
+
+    def _made(self) -> PolicyEngine:
+        try:
+            from trimtab_config.policy.wasm import WasmPolicyEngine
+        except ModuleNotFoundError as error:
+            if error.name != "wasmtime":
+                raise
+        else:
+            return WasmPolicyEngine(self._bundle)
+        from trimtab_config.policy.opa_binary import CORE, Opa, OpaPolicyEngine, digests_of
+
+        if self._rego is None or digests_of([CORE, self._rego]) != self._bundle.sources:
+            raise OutsideError(
+                "policies are judged by the package 'wasmtime', which is not installed: pip install wasmtime"
+            )
+        return OpaPolicyEngine(Opa.found(), [self._rego])
 
 
 def gate_of(*bundles: PolicyBundle) -> PolicyGate:
     """A gate of its own (one thread at a time) over what is shipped and ``bundles`` beside it."""
     every = (shipped_bundle(), *bundles)
     rules = {name: rule for bundle in reversed(every) for name, rule in bundle.rules.items()}
-    return PolicyGate(tuple(WasmEngine(bundle) for bundle in every), rules)
+    engines = (WasmEngine(shipped_bundle(), _rego()), *(WasmEngine(bundle) for bundle in bundles))
+    return PolicyGate(engines, rules)
+
+
+def _rego() -> Path | None:
+    """The Rego of the shipped bundle: beside it where Trimtab is installed, in its own room in a checkout."""
+    places = (SHIPPED.parent / "rego" / "policies", SHIPPED.parents[3] / "policies")
+    return next((place for place in places if place.is_dir()), None)
