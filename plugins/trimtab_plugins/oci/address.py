@@ -35,13 +35,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine by its very name, so that plain HTTP leaves nothing in the open."""
-        name = re.sub(r":[0-9]+\Z", "", self.host).strip("[]").lower()
-        if name == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def below(self, group: str) -> Address:
         """The repository of one device group under this one. Raises InputError (A306) where the name becomes too long."""
@@ -55,6 +49,17 @@ class Address:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{SCHEME}{self.host}/{self.repository}{tag}{digest}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, with or without a port, is this machine by its very name."""
+    name = re.sub(r":[0-9]+\Z", "", host).strip("[]").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_address(text: str) -> Address:

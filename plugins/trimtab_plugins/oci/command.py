@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab_kernel.commandline import Command, print_json
-from trimtab_kernel.problems import ExitCode, InputError, Problem, quoted
+from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,7 +129,10 @@ def _push_all(
     def push_one(group: str) -> Pushed:
         artifact = build_artifact(group, {MANIFESTS: rendered[group].stream}, source.origin)
         target = targets[group]
-        return push(Repository(transport, target.repository), target.tag, artifact)
+        try:
+            return push(Repository(transport, target.repository), target.tag, artifact)
+        except OutsideError as error:
+            raise OutsideError(f"{target}: {error.reason}", error.retry_after) from error
 
     with progress(len(targets), "pushing") as done, ThreadPoolExecutor(arguments.jobs) as pool:
         waiting = {group: pool.submit(push_one, group) for group in sorted(targets)}

@@ -18,6 +18,7 @@ import tenacity
 import urllib3
 
 from trimtab_kernel.problems import OutsideError, RefusedError, TrustError, printable, quoted
+from trimtab_plugins.oci.address import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -188,7 +189,8 @@ class Transport:
         timeout = urllib3.Timeout(connect=self.connect_seconds, read=self.read_seconds)
         parts = urllib.parse.urlsplit(url)
         proxy = urllib.request.getproxies().get(parts.scheme)
-        if proxy and not urllib.request.proxy_bypass(parts.netloc):
+        # As Go's clients have it: this machine is never asked through a proxy.
+        if proxy and not is_loopback(parts.netloc) and not urllib.request.proxy_bypass(parts.netloc):
             made: urllib3.PoolManager = urllib3.ProxyManager(
                 proxy, ssl_context=context, timeout=timeout, maxsize=self.connections
             )

@@ -359,6 +359,40 @@ def test_a_problem_in_one_group_pushes_none(
     assert tags(registry, f"{name}/kiosk-emea") == []
 
 
+def test_a_push_that_ends_midway_says_where_and_is_completed_by_the_next(
+    registry: Registry, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    denied = Fault(f"POST /v2/{name}/cam-emea/", Harm.STATUS, 1, 403, {}, b'{"errors": [{"code": "DENIED"}]}')
+    with faulty_proxy(registry.address, denied) as proxy:
+        address = f"oci://{proxy.address}/{name}:latest"
+        assert command("push", address, FLEET, "--all", "--jobs", "1") == 3
+        said = capsys.readouterr()
+        assert f"error: oci://{proxy.address}/{name}/cam-emea:latest: " in said.err
+        assert "DENIED" in said.err
+        assert tags(registry, f"{name}/cam-emea") == []
+        before = {line.split()[1] for line in said.out.splitlines()}
+        assert before
+        assert command("push", address, FLEET, "--all") == 0
+        lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 13
+    assert {line.split()[1] for line in lines if line.startswith("unchanged")} >= before
+    assert tags(registry, f"{name}/cam-emea") == ["latest"]
+
+
+def test_this_machine_is_never_asked_through_a_proxy(
+    registry: Registry, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And another host is: what a site's proxy sees is the whole address."""
+    with faulty_proxy(registry.address, Fault("", Harm.STATUS, 1, 404)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert repository(registry.address, name).tags() == ()
+        assert proxy.seen == []
+        assert repository("registry.example.org", name).tags() == ()
+        assert [seen.path for seen in proxy.seen] == [f"http://registry.example.org/v2/{name}/tags/list?n=1000"]
+
+
 def test_a_folder_that_holds_something_is_not_pulled_into(
     registry: Registry, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
