@@ -155,7 +155,7 @@ def test_the_definitions_accept_the_whole_example_fleet_as_it_is_read() -> None:
 
 
 @given(any_manifest)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_what_the_reader_accepts_the_cluster_accepts(document: dict[str, Any]) -> None:
     """In the plain form in which objects are rendered."""
     for read in read_documents({"a.yaml": as_yaml(document)}).documents:
@@ -182,7 +182,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - any JSON valu
 
 
 @given(any_manifest, st.data())
-@settings(max_examples=250)
+@settings(max_examples=120)
 def test_a_mutant_that_the_cluster_refuses_is_refused_by_the_reader(
     document: dict[str, Any], data: st.DataObject
 ) -> None:
