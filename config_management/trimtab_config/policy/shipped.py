@@ -91,6 +91,6 @@ def gate_of(*bundles: PolicyBundle) -> PolicyGate:
 
 
 def _rego() -> Path | None:
-    """The Rego of the shipped bundle: beside it where Trimtab is installed, in its own room in a checkout."""
-    places = (SHIPPED.parent / "rego" / "policies", SHIPPED.parents[3] / "policies")
-    return next((place for place in places if place.is_dir()), None)
+    """The Rego of the shipped bundle, which a checkout has."""
+    place = SHIPPED.parents[3] / "policies"
+    return place if place.is_dir() else None
