@@ -25,7 +25,8 @@ def run(project: Path, test: str, *options: str, path: str = "/nonexistent") -> 
     """The last line that pytest prints for a project of one test module; `path` is where it finds programs."""
     (project / "test_one.py").write_text(test, "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
-    environment = os.environ | {"PATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    # The conftest names plugins of the tree.
+    environment = os.environ | {"PATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
     environment.pop("PYTEST_ADDOPTS", None)
     result = subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, timeout=60, check=False
