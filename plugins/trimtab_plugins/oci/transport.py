@@ -151,8 +151,9 @@ class Transport:
                 "A309",
                 f"the registry {self._host()} names {quoted(f'{parts.scheme}://{parts.netloc}')}, which is in the clear",
             )
+        manager = self._manager(url)
         try:
-            response = self._manager(url).request(
+            response = manager.request(
                 method,
                 url,
                 body=body,
@@ -185,7 +186,11 @@ class Transport:
             return self._open(url) if self._pool is None else self._pool
 
     def _open(self, url: str) -> urllib3.PoolManager:
-        context = ssl.create_default_context(cafile=str(self.authority) if self.authority else None)
+        try:
+            context = ssl.create_default_context(cafile=str(self.authority) if self.authority else None)
+        except OSError as error:
+            says = "no certificate in it" if isinstance(error, ssl.SSLError) else (error.strerror or str(error)).lower()
+            raise OutsideError(f"cannot use the certificates of {printable(str(self.authority))}: {says}") from None
         timeout = urllib3.Timeout(connect=self.connect_seconds, read=self.read_seconds)
         parts = urllib.parse.urlsplit(url)
         proxy = urllib.request.getproxies().get(parts.scheme)

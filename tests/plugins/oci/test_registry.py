@@ -7,8 +7,10 @@ import hashlib
 import http.client
 import itertools
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import oras.provider
 import pytest
@@ -208,21 +210,41 @@ def test_an_answer_without_end_is_not_read(registry: Registry, name: str) -> Non
         repository(proxy.address, name).manifest("latest")
 
 
+def started(processes: Processes, name: str, folder: Path, settings: dict[str, Any]) -> str:
+    """A registry of one's own; its address."""
+    whole: dict[str, Any] = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": f"{folder}/data"}},
+        **settings,
+        "http": {"addr": "127.0.0.1:0", **settings.get("http", {})},
+    }
+    (folder / "registry.yaml").write_text(json.dumps(whole))
+    process = processes.start(name, [system_program("docker-registry"), "serve", folder / "registry.yaml"])
+    processes.wait_until_ready(process, lambda: "listening on" in process.tail())
+    line = next(line for line in process.tail().splitlines() if "listening on" in line)
+    return line.split("listening on ")[1].split('"')[0].split(",")[0]
+
+
 @pytest.fixture(scope="module")
 def locked(lab_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A registry that asks for ada's password, by HTTP Basic."""
     folder = tmp_path_factory.mktemp("locked")
     (folder / "htpasswd").write_text(HTPASSWD)
-    (folder / "registry.yaml").write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n"
-        f"auth: {{htpasswd: {{realm: lab, path: {folder}/htpasswd}}}}\n"
-    )
-    process = lab_processes.start(
-        "locked-registry", [system_program("docker-registry"), "serve", folder / "registry.yaml"]
-    )
-    lab_processes.wait_until_ready(process, lambda: "listening on" in process.tail())
-    line = next(line for line in process.tail().splitlines() if "listening on" in line)
-    return line.split("listening on ")[1].split('"')[0]
+    auth = {"htpasswd": {"realm": "lab", "path": f"{folder}/htpasswd"}}
+    return started(lab_processes, "locked-registry", folder, {"auth": auth})
+
+
+@pytest.fixture(scope="module")
+def trusted(lab_processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A registry behind TLS, and the certificate that it shows."""
+    folder = tmp_path_factory.mktemp("trusted")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate)]
+    command = [system_program("openssl"), *made, "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    tls = {"tls": {"certificate": str(certificate), "key": str(key)}}
+    return started(lab_processes, "trusted-registry", folder, {"http": tls}), certificate
 
 
 def test_a_registry_with_a_password(locked: str, name: str) -> None:
@@ -276,6 +298,35 @@ def test_a_registry_behind_tls_may_not_lead_into_the_clear() -> None:
     transport = Transport("https://registry.example.org", lambda: None, QUICK)
     with pytest.raises(RefusedError, match="A309"):
         transport.request("GET", "http://registry.example.org/v2/", scope="x")
+
+
+def test_a_registry_behind_tls_is_trusted_by_its_certificate_alone(trusted: tuple[str, Path], name: str) -> None:
+    address, certificate = trusted
+    known = Repository(Transport(f"https://{address}", lambda: None, QUICK, certificate), name)
+    assert push(known, "latest", artifact("kind: A\n")).changed
+    unknown = Repository(Transport(f"https://{address}", lambda: None, QUICK), name)
+    with pytest.raises(OutsideError, match=r"no trust in .*--ca-file"):
+        unknown.tags()
+    elsewhere = Repository(
+        Transport(f"https://localhost:{address.split(':')[1]}", lambda: None, QUICK, certificate), name
+    )
+    with pytest.raises(OutsideError, match="no trust in localhost"):
+        elsewhere.tags()
+
+
+def test_the_command_speaks_tls_to_a_loopback_host_where_a_certificate_is_named(
+    trusted: tuple[str, Path], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, certificate = trusted
+    target = f"oci://{address}/{name}/kiosk-emea:v1"
+    assert command("push", target, FLEET, "--ca-file", certificate) == 0
+    assert command("list", f"oci://{address}/{name}/kiosk-emea", "--ca-file", certificate) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("v1 sha256:")
+    for wrong, says in (("/nonexistent", "no such file"), (str(ROOT / "README.md"), "no certificate in it")):
+        assert command("list", f"oci://{address}/{name}/kiosk-emea", "--ca-file", wrong) == 3
+        shown = capsys.readouterr().err
+        assert f"{wrong}: " in shown
+        assert says in shown
 
 
 # ------------------------------------------------------------------ the command
