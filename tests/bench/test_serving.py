@@ -215,7 +215,8 @@ def test_budgets_are_judged_on_medians() -> None:
     def figures(*cpu: float) -> Figures:
         return Figures(cpu=list(cpu), resident=[100.0], busy=[1.9])
 
-    trimtab, inside, default = (stand.title for stand in STANDS[:3])
+    titles = {stand.key: stand.title for stand in STANDS}
+    trimtab, inside, default = titles["trimtab"], titles["mlserver"], titles["mlserver-default"]
     table = {trimtab: figures(100, 90, 5000), inside: figures(510, 500, 400), default: figures(999)}
     assert median(table[trimtab].cpu) == 100
     judged = [text.partition(" ")[0] for text in verdicts("tiny", table)]

@@ -2,7 +2,7 @@
 
 No request fails, every answer is wholly one version's, and memory stays where it was.
 
-    TRIMTAB_SOAK_SECONDS=600 .venv/bin/python tools/tier.py long -k soak -s
+    .venv/bin/python tools/tier.py long -k soak -s    # ten minutes; TRIMTAB_SOAK_SECONDS says otherwise
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trimtab_kernel.identity import Digest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SECONDS = float(os.environ.get("TRIMTAB_SOAK_SECONDS", "120"))
+SECONDS = float(os.environ.get("TRIMTAB_SOAK_SECONDS", "600"))
 SHARE = 0.7
 CONNECTIONS = 4
 SCORES = {"1.0.0": 10.5, "1.1.0": 11.5}
