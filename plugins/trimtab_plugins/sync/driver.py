@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from trimtab_config.compilation import FleetCompiler
 from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 from trimtab_plugins.sync.rendering import render_fleet
 
@@ -72,6 +73,7 @@ class Sync:
         self._branch = branch
         self._prefix = prefix.strip("/")
         self._target = target
+        self._compiler = FleetCompiler()
         self._seen: str | None = None
         self.applied: str | None = None
 
@@ -83,7 +85,7 @@ class Sync:
         if commit == self._seen:
             return Nothing()
         try:
-            groups = render_fleet(self._commits.files(commit, self._prefix), self._prefix)
+            groups = render_fleet(self._commits.files(commit, self._prefix), self._prefix, self._compiler)
         except InputError as error:
             self._seen = commit
             return Rejected(commit, error.problems)
