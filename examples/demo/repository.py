@@ -60,7 +60,12 @@ class People:
         _git(self._clone, MARA, "remote", "add", "origin", str(self.bare))
         _git(self._clone, MARA, "add", "--all")
         _git(
-            self._clone, MARA, "commit", "--quiet", "-m", "Fleet: thirteen device groups, three models, policies, prices"
+            self._clone,
+            MARA,
+            "commit",
+            "--quiet",
+            "-m",
+            "Fleet: thirteen device groups, three models, policies, prices",
         )
         _git(self._clone, MARA, "push", "--quiet", "origin", "main")
 
