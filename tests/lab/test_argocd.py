@@ -23,7 +23,7 @@ from tests.lab.fleets import FOLDER, LabFleet
 from tests.lab.processes import LabProcess, Processes, wait_for
 from tests.lab.socket_proxy import SocketProxy
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(420), pytest.mark.usefixtures("trimtab_kinds")]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.usefixtures("trimtab_kinds")]
 
 ROOT = Path(__file__).parents[2]
 TRIMTAB = Path(sys.executable).with_name("trimtab")
@@ -196,7 +196,7 @@ def test_fifty_groups_become_applications_and_these_synced_and_healthy(
     try:
         edges = [group for group in fleet.groups if "-edge-" in group]
         assert (len(edges), len(fleet.groups)) == (40, 50)
-        argo.wait(edges, is_healthy, "the groups with DaemonSets are Healthy", 240)
+        argo.wait(edges, is_healthy, "the groups with DaemonSets are Healthy", 360)
         states = argo.wait(fleet.groups, at(fleet.commits[-1]), "all groups are Synced", 120)
         assert all(states[group]["spec"]["syncPolicy"] == SYNC_POLICY for group in fleet.groups)
         for group in (edges[7], fleet.groups[-1]):
