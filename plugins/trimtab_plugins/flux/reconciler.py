@@ -242,15 +242,25 @@ class Reconciler:
         except InputError as error:
             text = f"{revision} is not published:\n{told(error.problems)}"
             return Known(fingerprint, revision, {}, Failed(Reason.COMPILE_FAILED, cut(text), revision))
-        self._store_all(fleet, releases)
-        return Known(
-            fingerprint, revision, {name: (one.content, one.digest, one.size) for name, one in releases.items()}
-        )
+        return Known(fingerprint, revision, self._store_all(fleet, releases))
 
-    def _store_all(self, fleet: FleetArtifact, releases: Mapping[str, Release]) -> None:
+    def _store_all(self, fleet: FleetArtifact, releases: Mapping[str, Release]) -> dict[str, tuple[str, str, int]]:
+        """Puts what the store lacks; gives content, digest and size of each group's release."""
         now = self._now().timestamp()
+        known = self._known.get(fleet.key)
+        stored = {}
         for group, one in releases.items():
-            self._store.put(fleet.namespace, artifact_name(fleet.name, group), one, now)
+            name = artifact_name(fleet.name, group)
+            before = known.groups.get(group) if known is not None and known.failed is None else None
+            # Current already and still there as this process packed it: nothing to pack, nothing to put.
+            if before is not None and before[0] == one.content:
+                there = self._store.verify(fleet.namespace, name, one.content)
+                if there is not None and there.digest == before[1]:
+                    stored[group] = before
+                    continue
+            self._store.put(fleet.namespace, name, one, now)
+            stored[group] = (one.content, one.digest, one.size)
+        return stored
 
     def _built(self, fleet: FleetArtifact, known: Known, revision: str, origin: str) -> Built:
         published = []

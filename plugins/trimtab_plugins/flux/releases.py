@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from trimtab_config.compilation import FleetCompiler, RenderOptions
@@ -25,19 +26,41 @@ _KUSTOMIZATION_BYTES = yaml_stream(
 ).encode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Release:
-    """What one group gets: its files' content hash, and the archive that holds them.
+    """What one group gets, packed when it is asked for: most commits leave most groups as they were.
 
     ``content`` is hex SHA-256 over the files and names the release: it does not change with the way they are packed.
-    ``digest`` is ``sha256:<hex>`` over the bytes of the archive.
     """
 
     group: str
-    content: str
-    digest: str
-    size: int
-    archive: bytes
+    stream: bytes
+    """The group's objects, as one YAML stream."""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What the archive holds."""
+        return {KUSTOMIZATION: _KUSTOMIZATION_BYTES, MANIFESTS: self.stream}
+
+    @cached_property
+    def content(self) -> str:
+        """The content hash."""
+        return content_hash(self.files)
+
+    @cached_property
+    def archive(self) -> bytes:
+        """The files as a tar.gz that follows from them alone."""
+        return write_archive(self.files)
+
+    @cached_property
+    def digest(self) -> str:
+        """``sha256:<hex>`` over the bytes of the archive."""
+        return f"sha256:{hashlib.sha256(self.archive).hexdigest()}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the archive."""
+        return len(self.archive)
 
     @property
     def revision(self) -> str:
@@ -56,14 +79,6 @@ def content_hash(files: Mapping[str, bytes]) -> str:
     for path in sorted(files):
         whole.update(f"{hashlib.sha256(files[path]).hexdigest()}  {path}\n".encode())
     return whole.hexdigest()
-
-
-def pack(group: str, stream: bytes) -> Release:
-    """The release of a group whose objects are ``stream``."""
-    files = {KUSTOMIZATION: _KUSTOMIZATION_BYTES, MANIFESTS: stream}
-    archive = write_archive(files)
-    digest = f"sha256:{hashlib.sha256(archive).hexdigest()}"
-    return Release(group, content_hash(files), digest, len(archive), archive)
 
 
 def unpack_source(stream: Readable | bytes, folder: str, limits: ArchiveLimits = LIMITS) -> dict[str, bytes]:
@@ -123,7 +138,7 @@ def build_releases(files: Mapping[str, bytes], artifact: FleetArtifact, compiler
             problems.extend(error.problems)
             continue
         if not problems.problems:
-            releases[name] = pack(name, group.stream)
+            releases[name] = Release(name, group.stream)
     if problems.problems:
         raise InputError(*problems.problems)
     return releases

@@ -14,10 +14,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from trimtab_plugins.flux.releases import pack
+from trimtab_plugins.flux.releases import Release
 from trimtab_plugins.flux.storage import ArchiveStore, archive_path
 
-OLD, NEW = pack("group", b"---\nold: 1\n"), pack("group", b"---\nnew: 1\n")
+OLD, NEW = Release("group", b"---\nold: 1\n"), Release("group", b"---\nnew: 1\n")
 NOW = 1_795_000_000.0
 EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.utime"}
 

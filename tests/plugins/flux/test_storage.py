@@ -13,7 +13,7 @@ import pytest
 from tests.plugins.flux.crash import NEW, OLD
 from trimtab_kernel.problems import OutsideError
 from trimtab_plugins.archives import write_archive
-from trimtab_plugins.flux.releases import Release, pack
+from trimtab_plugins.flux.releases import Release
 from trimtab_plugins.flux.storage import ArchiveStore, Stored, archive_path
 
 ROOT = Path(__file__).parents[3]
@@ -90,7 +90,7 @@ def test_the_same_files_in_another_packing_are_replaced(store: ArchiveStore) -> 
 
 
 def test_the_newest_are_kept_and_the_current_one_whatever_its_age(store: ArchiveStore) -> None:
-    releases = [pack("group", b"---\nn: %d\n" % number) for number in range(6)]
+    releases = [Release("group", b"---\nn: %d\n" % number) for number in range(6)]
     for number, release in enumerate(releases):
         store.put("ns", "name", release, NOW + 100 * number)
     assert store.sweep("ns", "name", {releases[0].content}, 3, NOW + 10_000) == 3
