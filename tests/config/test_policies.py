@@ -9,11 +9,16 @@ import pytest
 
 from tests.policy_inputs import POLICIES, case_requests, generated, tables
 from trimtab_config.policy.cases import Table, case_problems, outcome_of, requests_of
+from trimtab_config.policy.gate import PolicyGate
 from trimtab_config.policy.opa_binary import CORE, digests_of
 from trimtab_config.policy.shipped import gate_of, shipped_bundle
 
 RULES = sorted(path for path in POLICIES.glob("*/*.rego") if not path.name.endswith("_test.rego"))
-GATE = gate_of()
+
+
+@pytest.fixture(scope="module")
+def gate() -> PolicyGate:
+    return gate_of()
 
 
 def name_of(path: Path) -> str:
@@ -21,8 +26,8 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("table", tables(), ids=lambda table: table.rule)
-def test_every_case_comes_out_as_its_table_says(table: Table) -> None:
-    assert case_problems(table, GATE) == ()
+def test_every_case_comes_out_as_its_table_says(gate: PolicyGate, table: Table) -> None:
+    assert case_problems(table, gate) == ()
 
 
 def test_there_are_at_least_three_hundred_cases() -> None:
@@ -58,8 +63,8 @@ def test_no_rule_negates_a_call_over_a_path(path: Path) -> None:
     assert not re.search(r"\bnot [\w.]+\.[\w.]+ (in|==|<|>|<=|>=) ", text)
 
 
-def test_generated_documents_hit_every_rule_and_are_refused_often_enough() -> None:
-    decisions = GATE.decide(generated(2026, 3000))
+def test_generated_documents_hit_every_rule_and_are_refused_often_enough(gate: PolicyGate) -> None:
+    decisions = gate.decide(generated(2026, 3000))
     hit = {finding.rule for decision in decisions for finding in decision.findings}
     assert set(shipped_bundle().rules) <= hit
     denied = sum(not decision.allowed for decision in decisions)
@@ -67,17 +72,17 @@ def test_generated_documents_hit_every_rule_and_are_refused_often_enough() -> No
     assert not any(finding.rule.startswith("engine.") for decision in decisions for finding in decision.findings)
 
 
-def test_what_the_compiler_asks_is_always_whole() -> None:
+def test_what_the_compiler_asks_is_always_whole(gate: PolicyGate) -> None:
     requests = [text for _, _, text in case_requests()]
     assert len(requests) >= 600
-    assert outcome_of(GATE.decide(requests), "input.shape") == "allowed"
+    assert outcome_of(gate.decide(requests), "input.shape") == "allowed"
 
 
 @pytest.mark.parametrize(
     ("cpu", "refused"), [("500m", False), ("750m", False), ("751m", True), ("1", True), (0.75, False)]
 )
-def test_the_named_policy_denies_more_than_750m(cpu: str | float, *, refused: bool) -> None:
+def test_the_named_policy_denies_more_than_750m(gate: PolicyGate, cpu: str | float, *, refused: bool) -> None:
     [table] = [table for table in tables() if table.rule == "finops.baseline-cpu"]
     case = table.cases[0]
     requests = requests_of(table, type(case)({"deployment.spec.resourceLimits.cpu": cpu}, ""))
-    assert outcome_of(GATE.decide(requests), None) == ("denied" if refused else "allowed")
+    assert outcome_of(gate.decide(requests), None) == ("denied" if refused else "allowed")

@@ -5,6 +5,7 @@ Source of the ABI: the OPA documentation, "WebAssembly", ABI 1.3 (``opa_eval`` w
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import json
@@ -222,6 +223,10 @@ def _compiled(module: bytes) -> tuple[wasmtime.Engine, wasmtime.Module]:
     """The same compiled code for all engines of a process. Raises WasmtimeError."""
     engine = wasmtime.Engine(_configuration())
     return engine, wasmtime.Module(engine, module)
+
+
+# Before the interpreter takes wasmtime's own functions away: freeing needs them.
+atexit.register(_compiled.cache_clear)
 
 
 def _configuration() -> wasmtime.Config:
