@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?= -n 2
 TIER_ARGS ?=
 BENCH ?=
-EXTRAS := config plugins bot edge edge-grpc analytics demo
+EXTRAS := config config-github plugins bot edge edge-grpc analytics demo
 
 .PHONY: help venv demo test check style lint types contracts lab long bench format lock stubs clean
 

@@ -121,7 +121,7 @@ def _narrator(configuration: Configuration) -> Narrator:
     settings = configuration.narrator
     if settings is None:
         return TemplateNarrator()
-    from trimtab_bot.narration.model import ModelNarrator
+    from trimtab_bot.model_narrator import ModelNarrator
 
     key = "" if settings.key_file is None else secret(settings.key_file)
     return ModelNarrator(settings.base_url, settings.model, key)

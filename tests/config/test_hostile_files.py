@@ -18,8 +18,8 @@ from tests.config.hostile_corpus import CORPUS, SOUND, Hostile
 from tests.config.small_fleet import deployment, group, hold, model, on_device, price_book
 from trimtab_config.catalog import build_catalog
 from trimtab_config.sources.folder import load_folder, read_folder
-from trimtab_config.spec.nodes import MAX_FILE_BYTES
-from trimtab_config.spec.reader import MAX_FILES, ReadResult, read_documents
+from trimtab_config.spec.limits import MAX_FILE_BYTES, MAX_FILES
+from trimtab_config.spec.reader import ReadResult, read_documents
 from trimtab_kernel.codes import BY_CODE
 from trimtab_kernel.problems import InputError
 

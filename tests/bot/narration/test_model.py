@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.bot.rig import Site
 from tests.rigs.openai_endpoint import Endpoint, openai_endpoint
 from trimtab_bot.incidents.story import story_of
-from trimtab_bot.narration.model import REST_SECONDS, ModelNarrator, checked, facts_of
+from trimtab_bot.model_narrator import REST_SECONDS, ModelNarrator, checked, facts_of
 from trimtab_bot.narration.template import TemplateNarrator
 
 FACTS = json.dumps({"model": "[model:1]", "figure": "0.45", "limit": "0.8", "sample": "4000", "version": "1.2.0"})
