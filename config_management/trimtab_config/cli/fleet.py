@@ -71,7 +71,7 @@ def compiled_fleet(
     from trimtab_config.compilation import FleetCompiler
 
     try:
-        fleet = FleetCompiler(options, policies).open(files)
+        fleet = FleetCompiler(options, policies, most_objects=0).open(files)
     except InputError as error:
         # What could not be read may be what a reference leads to.
         found = (problem for problem in error.problems if not (problems and problem.code.startswith("F2")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ from trimtab_kernel.problems import Collector, ExitCode, InputError, OutsideErro
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.compilation import CompiledFleet
@@ -66,8 +68,9 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     if not problems and arguments.path != STDIN and not arguments.policies:
         stored = _stored_fleet(arguments, files, options)
     with Staging() as staging:
-        if stored is None or arguments.why or not _from_store(stored, arguments, staging):
-            _compiled(arguments, files, problems, options, stored, staging)
+        with _without_collections():
+            if stored is None or arguments.why or not _from_store(stored, arguments, staging):
+                _compiled(arguments, files, problems, options, stored, staging)
         if stored is not None:
             stored.close()
         if arguments.output_dir is not None:
@@ -76,6 +79,18 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         for _, content in staging.items():
             sys.stdout.write(content.decode())
     return ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Nothing that a compile makes refers to itself, so looking for cycles in all of a fleet finds none, again and again."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _stored_fleet(

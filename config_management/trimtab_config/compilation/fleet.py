@@ -179,10 +179,18 @@ class FleetCompiler:
     it is. What is kept is bounded, and the least recently used goes first.
     """
 
-    def __init__(self, options: RenderOptions | None = None, policies: Sequence[PolicyBundle] | None = ()) -> None:
-        """``policies`` are judged beside the shipped ones; None: nobody is asked."""
+    def __init__(
+        self,
+        options: RenderOptions | None = None,
+        policies: Sequence[PolicyBundle] | None = (),
+        most_objects: int | None = None,
+    ) -> None:
+        """``policies`` are judged beside the shipped ones; None: nobody is asked.
+
+        ``most_objects`` are kept (None: :data:`MOST_OBJECTS`); 0 is for who asks for each group once.
+        """
         self._options = options or RenderOptions()
-        self._shop = _Shop(policies)
+        self._shop = _Shop(policies, MOST_OBJECTS if most_objects is None else most_objects)
         self._sound: Catalog | None = None
 
     def open(self, files: Mapping[str, bytes], prefix: str = "", options: RenderOptions | None = None) -> CompiledFleet:
@@ -250,8 +258,8 @@ class _Shop:
 
     maker = "in this process"
 
-    def __init__(self, policies: Sequence[PolicyBundle] | None) -> None:
-        self.groups: _Kept[str, RenderedGroup] = _Kept(MOST_OBJECTS)
+    def __init__(self, policies: Sequence[PolicyBundle] | None, most_objects: int) -> None:
+        self.groups: _Kept[str, RenderedGroup] = _Kept(most_objects)
         self.working = threading.Lock()  # compilers share what they worked out, and engines take one call at a time
         self._reads: _Kept[tuple[str, bytes], _KeptRead] = _Kept(MOST_TEXT)
         self._policies = policies

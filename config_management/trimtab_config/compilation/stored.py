@@ -92,7 +92,7 @@ class StoredFleet:
             for file, digest in self._digests.items()
             if any(head.content in needed for head in self._known[digest])
         }
-        fleet = FleetCompiler(self._options).open_part(files)
+        fleet = FleetCompiler(self._options, most_objects=0).open_part(files)
         for name in names:
             rendered = fleet.attempt(name)
             if rendered is None:
