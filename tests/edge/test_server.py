@@ -140,7 +140,7 @@ def test_large_tensors_cost_no_page_faults_once_the_server_is_warm(tmp_path: Pat
 
     with serving(tmp_path / "models", tmp_path / "log") as server:
         server.wait_ready("same")
-        for _ in range(20):
+        for _ in range(100):
             assert server.ask("POST", "/v2/models/same/infer", body, headers).status == 200
         before = faults(server)
         for _ in range(50):
