@@ -186,8 +186,11 @@ class Checkout:
         hops = 0
         while waiting:
             part = waiting.pop()
-            if found and b"/".join(found) not in self._folders:
-                return None  # nothing can be below it
+            above = b"/".join(found)
+            # Nothing is below a file; "." and ".." behind one are passed over, as where a folder on disk is read.
+            file = above in self._names and part in {b"", b".", b".."}
+            if found and above not in self._folders and not file:
+                return None
             if part in {b"", b"."}:
                 continue
             if part == b"..":

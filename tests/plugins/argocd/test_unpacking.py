@@ -90,7 +90,8 @@ def test_an_archive_is_read_as_the_folder_that_it_was_made_of(
         return
     found = unpacked(archive, "fleet", pieces)
     assert found.files == on_disk.files
-    assert found.problems == on_disk.problems
+    # What lies outside the fleet's folder is not kept, so of a file there it is not known whether it is one.
+    assert [(each.code, each.file) for each in found.problems] == [(each.code, each.file) for each in on_disk.problems]
 
 
 def leaves(tree: dict[str, bytes | str]) -> bool:
