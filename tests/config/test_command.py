@@ -163,7 +163,7 @@ def test_another_distribution_can_add_a_command(tmp_path: Path) -> None:
     (information / "entry_points.txt").write_text("[trimtab.commands]\ngreet = greeting:COMMAND\n", "utf-8")
     assert installed("greet", path=tmp_path).stdout == "good day\n"
     listed = installed("--help", path=tmp_path).stdout
-    assert "further commands:\n  greet       Say good day.\n" in listed
+    assert re.search(r"^further commands:\n  greet +Say good day\.$", listed, re.MULTILINE)
 
 
 # ---------------------------------------------------------------- validate
@@ -338,4 +338,4 @@ def test_zsh_gets_a_completion_function(capsys: pytest.CaptureFixture[str]) -> N
     text = capsys.readouterr().out
     assert text.startswith("#compdef trimtab\n")
     for entry in commands():
-        assert f"_shtab_trimtab_{entry.name}_options" in text
+        assert f"_shtab_trimtab_{entry.name.replace('-', '_')}_options" in text

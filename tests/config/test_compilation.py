@@ -392,10 +392,10 @@ def test_an_index_that_is_none_is_as_good_as_absent(index: bytes, tmp_path: Path
 
 
 def test_where_the_cache_lies(tmp_path: Path) -> None:
-    home = {"HOME": "/home/ada"}
-    assert default_folder(home) == Path("/home/ada/.cache/trimtab/compile")
+    home = {"HOME": str(tmp_path)}
+    assert default_folder(home) == tmp_path / ".cache/trimtab/compile"
     assert default_folder(home | {"XDG_CACHE_HOME": "/var/ada"}) == Path("/var/ada/trimtab/compile")
-    assert default_folder(home | {"XDG_CACHE_HOME": "relative"}) == Path("/home/ada/.cache/trimtab/compile")
+    assert default_folder(home | {"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache/trimtab/compile"
     assert default_folder(home | {"TRIMTAB_CACHE": str(tmp_path)}) == tmp_path
     assert default_folder(home | {"TRIMTAB_CACHE": ""}) is None
     assert default_folder({}) is None
