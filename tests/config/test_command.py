@@ -112,15 +112,34 @@ def test_wrong_arguments_are_wrong_usage(arguments: list[str], capsys: pytest.Ca
 
 
 def test_only_the_named_command_is_loaded() -> None:
-    """`trimtab explain` must not pay for YAML, for tables or for any other room."""
+    """`trimtab explain` must not pay for YAML, for tables, for any other room, or for a search among distributions."""
     prelude = (
         "import atexit\n"
-        "heavy = ('yaml', 'rich', 'shtab', 'trimtab_bot', 'trimtab_plugins', 'trimtab_edge', 'trimtab_config.render')\n"
+        "heavy = ('yaml', 'rich', 'shtab', 'trimtab_bot', 'trimtab_plugins', 'trimtab_edge', 'trimtab_config.render',\n"
+        "    'importlib.metadata')\n"
         "atexit.register(lambda: print(sorted(set(heavy) & set(sys.modules))))"
     )
     result = installed("explain", "F104", prelude=prelude)
     assert result.returncode == 0, result.stderr
     assert result.stdout.endswith("[]\n")
+
+
+def test_the_first_installation_on_the_path_says_what_our_commands_are(tmp_path: Path) -> None:
+    """As ``importlib.metadata`` has it: a name that only begins like ours is another's, and other groups are no commands."""
+    for name, text in (
+        ("trimtab_other-1.0", "[trimtab.commands]\nexplain = nowhere:COMMAND\n"),
+        (
+            "trimtab-0.0.1",
+            "[console_scripts]\ncost = a:b\n[trimtab.commands]\nexplain=trimtab_config.cli.explain:COMMAND[x]\n",
+        ),
+    ):
+        information = tmp_path / f"{name}.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.partition('-')[0]}\n", "utf-8")
+        (information / "entry_points.txt").write_text(text, "utf-8")
+    explained = installed("explain", "F104", path=tmp_path)
+    assert (explained.returncode, explained.stderr) == (0, "")
+    assert "unknown command 'cost'" in installed("cost", path=tmp_path).stderr
 
 
 def test_a_missing_package_is_answered_with_the_extra_to_install(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ command whose extra is not installed says how to install it. This module imports
 
 from __future__ import annotations
 
-import difflib
+import gc
+import os
 import sys
-from importlib import metadata
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command, Parser, add_command, parse_and_run
@@ -16,6 +18,7 @@ from trimtab_kernel.problems import ExitCode, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from importlib import metadata
 
 DISTRIBUTION = "trimtab"
 GROUP = "trimtab.commands"
@@ -30,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except SystemExit as end:  # argparse ends by itself after --help and on wrong usage
         return end.code if isinstance(end.code, int) else ExitCode.DONE
+    finally:
+        if argv is None:
+            # The process ends: looking through all there is for cycles, as the interpreter would, takes a tenth of it.
+            gc.freeze()
 
 
 def _run(arguments: list[str]) -> int:
@@ -43,18 +50,20 @@ def _run(arguments: list[str]) -> int:
     if first == "help":
         return _run([*arguments[1:], "--help"])
     if first == "--version":
+        from importlib import metadata
+
         print(f"trimtab {metadata.version(DISTRIBUTION)}")
         return ExitCode.DONE
-    entry = _find(first)
-    if entry is None:
-        return _unknown(first)
     try:
-        command: Command = entry.load()
+        command = _command(first)
+        if command is None:
+            return _unknown(first)
         parser = Parser(prog="trimtab", allow_abbrev=False)
         add_command(parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser), command)
         return parse_and_run(parser, arguments)
     except ModuleNotFoundError as error:
-        if is_ours(error):
+        entry = _find(first)
+        if entry is None or is_ours(error):
             raise
         print(f"trimtab {entry.name}: {missing_extra(entry, error)}", file=sys.stderr)
         return ExitCode.USAGE
@@ -62,13 +71,63 @@ def _run(arguments: list[str]) -> int:
 
 def commands() -> tuple[metadata.EntryPoint, ...]:
     """Every subcommand that any installed distribution offers: ours in our order, then others by name."""
+    from importlib import metadata
+
     ours = [entry for entry in _our_entries() if entry.group == GROUP]
     names = {entry.name for entry in ours}
     others = (entry for entry in metadata.entry_points(group=GROUP) if entry.name not in names)
     return (*ours, *sorted(others, key=lambda entry: entry.name))
 
 
+def _command(name: str) -> Command | None:
+    """The command of that name; None where nobody offers it. Raises ModuleNotFoundError for one whose packages are missing."""
+    place = _our_place(name)
+    if place is not None:
+        module, _, attribute = place.partition(":")
+        ours: Command = getattr(import_module(module), attribute)
+        return ours
+    entry = _find(name)
+    if entry is None:
+        return None
+    command: Command = entry.load()
+    return command
+
+
+def _our_place(name: str) -> str | None:
+    """``module:attribute`` of a command of ours; None where an installation as plain files does not name one.
+
+    Read without ``importlib.metadata``, whose import takes longer than most commands run.
+    """
+    section = ""
+    for line in _our_entry_points().splitlines():
+        if line.startswith("["):
+            section = line
+        elif section == f"[{GROUP}]":
+            key, _, value = line.partition("=")
+            if key.strip() == name:
+                return value.partition("[")[0].strip()
+    return None
+
+
+def _our_entry_points() -> str:
+    """The ``entry_points.txt`` of our distribution, the first on the path as for ``importlib.metadata``; "" without one."""
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")  # noqa: PTH208 - names are enough, of hundreds
+        except OSError:
+            continue
+        for found in names:
+            if found.startswith(f"{DISTRIBUTION}-") and found.endswith(".dist-info"):
+                try:
+                    return Path(folder, found, "entry_points.txt").read_text("utf-8")
+                except OSError:
+                    return ""
+    return ""
+
+
 def _our_entries() -> Iterable[metadata.EntryPoint]:
+    from importlib import metadata
+
     try:
         return metadata.distribution(DISTRIBUTION).entry_points
     except metadata.PackageNotFoundError:
@@ -76,7 +135,9 @@ def _our_entries() -> Iterable[metadata.EntryPoint]:
 
 
 def _find(name: str) -> metadata.EntryPoint | None:
-    # Ours first: asking every installed distribution takes longer than most commands run.
+    from importlib import metadata
+
+    # Ours first: asking every installed distribution takes long.
     for entry in _our_entries():
         if entry.group == GROUP and entry.name == name:
             return entry
@@ -87,6 +148,8 @@ def _unknown(name: str) -> ExitCode:
     if name.startswith("-"):
         print(f"trimtab: unknown option {printable(name)}; see 'trimtab --help'", file=sys.stderr)
         return ExitCode.USAGE
+    import difflib
+
     near = difflib.get_close_matches(name[:100], [entry.name for entry in commands()], 1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     print(f"trimtab: unknown command '{printable(name, 100)}'; {hint}see 'trimtab --help'", file=sys.stderr)

@@ -90,6 +90,9 @@ def _without_collections() -> Iterator[None]:
         yield
     finally:
         if before:
+            # Straight to the oldest generation: else all of it would be looked through at once, as if it were new.
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
 
 
