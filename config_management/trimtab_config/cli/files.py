@@ -17,7 +17,10 @@ def fleet_files(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
     folder = _stdin() if path == STDIN else read_folder(path)
     is_folder = path != STDIN and path.is_dir()
     problems = [_placed(problem, path, is_folder=is_folder) for problem in folder.problems]
-    return {_place(path, name, is_folder=is_folder): content for name, content in folder.files.items()}, problems
+    if not is_folder:
+        return {path.as_posix(): content for content in folder.files.values()}, problems
+    prefix = _place(path, "x", is_folder=True)[:-1]  # pathlib a thousand times over would take as long as reading
+    return {prefix + name: content for name, content in folder.files.items()}, problems
 
 
 def _stdin() -> Folder:

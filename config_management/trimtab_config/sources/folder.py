@@ -60,7 +60,7 @@ def read_folder(path: Path) -> Folder:
         if path.is_dir():
             _read_tree(path, reading)
         else:
-            _read_file(path, path.name, reading, follow=True)
+            _read_file(str(path), path.name, reading, follow=True)
     except _TooMuchError:
         pass
     except OSError as error:
@@ -73,12 +73,12 @@ def _read_tree(root: Path, reading: _Reading) -> None:
         if entry.is_symlink():
             _judge_link(root, Path(entry.path), name, reading)
         elif is_manifest(name):
-            _read_file(Path(entry.path), name, reading)
+            _read_file(entry.path, name, reading)
 
 
 def _walk(root: Path, reading: _Reading) -> Iterator[tuple[os.DirEntry[str], str]]:
     """All entries but folders, with their relative names, in order of folder and name."""
-    waiting = [(root, "")]
+    waiting = [(str(root), "")]
     seen = 0
     while waiting:
         folder, prefix = waiting.pop()
@@ -98,7 +98,7 @@ def _walk(root: Path, reading: _Reading) -> Iterator[tuple[os.DirEntry[str], str
                 continue
             name = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
-                waiting.append((Path(entry.path), f"{name}/"))
+                waiting.append((entry.path, f"{name}/"))
             else:
                 yield entry, name
 
@@ -121,7 +121,7 @@ def _judge_link(root: Path, path: Path, name: str, reading: _Reading) -> None:
         reading.problems.append(Problem("F118", name, 0, "", got, "files inside the fleet folder"))
 
 
-def _read_file(path: Path, name: str, reading: _Reading, *, follow: bool = False) -> None:
+def _read_file(path: str, name: str, reading: _Reading, *, follow: bool = False) -> None:
     if len(reading.files) >= MAX_FILES:
         reading.problems.append(
             Problem("F103", "", 0, "", f"more than {MAX_FILES} files", f"at most {MAX_FILES} files")
@@ -131,7 +131,7 @@ def _read_file(path: Path, name: str, reading: _Reading, *, follow: bool = False
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
         descriptor = os.open(path, flags)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 reading.problems.append(Problem("F118", name, 0, "", "not a plain file", "a plain file"))
@@ -140,7 +140,9 @@ def _read_file(path: Path, name: str, reading: _Reading, *, follow: bool = False
                 got, expected = f"{status.st_size} bytes", f"at most {MAX_FILE_BYTES} bytes in one file"
                 reading.problems.append(Problem("F103", name, 0, "", got, expected))
                 return
-            content = file.read(MAX_FILE_BYTES + 1)
+            content = _content(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         reading.problems.append(_unreadable(name, error))
         return
@@ -150,6 +152,19 @@ def _read_file(path: Path, name: str, reading: _Reading, *, follow: bool = False
         reading.problems.append(Problem("F103", name, 0, "", f"more than {MAX_TOTAL_BYTES} bytes", expected))
         raise _TooMuchError
     reading.files[name] = content
+
+
+def _content(descriptor: int, size: int) -> bytes:
+    """A file of ``size`` bytes by its own account; of one that is larger meanwhile, at most one byte more than may be."""
+    content = os.read(descriptor, size + 1)
+    if len(content) == size:
+        return content
+    while len(content) <= MAX_FILE_BYTES:
+        more = os.read(descriptor, MAX_FILE_BYTES + 1 - len(content))
+        if not more:
+            break
+        content += more
+    return content
 
 
 def _unreadable(name: str, error: OSError) -> Problem:

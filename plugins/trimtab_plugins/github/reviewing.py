@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trimtab_config.comparison import compare
@@ -9,7 +10,7 @@ from trimtab_config.compilation import FleetCompiler
 from trimtab_config.plan.planner import Planner
 from trimtab_config.review import review
 from trimtab_config.text.plans import plan_lines
-from trimtab_kernel.problems import InputError, Problem, quoted
+from trimtab_kernel.problems import InputError, Problem, quoted, sort_problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from trimtab_config.compilation import CompiledFleet, RenderedGroup
     from trimtab_config.git.repository import GitRepository
     from trimtab_config.review import Review
+
+_ON_TRIAL = "F503"
 
 
 def review_of(repository: GitRepository, folder: str, base: str, head: str) -> Review:
@@ -56,7 +59,10 @@ def review_of(repository: GitRepository, folder: str, base: str, head: str) -> R
             for change in comparison.groups
             if change.group in groups and change.models
         }
-    return review(*shown, (), (), comparison, devices, why, base_broken=base_broken)
+    # Rules on trial are their authors' business; a comment says what holds.
+    found = (each for group in after.values() for each in group.findings if each.code != _ON_TRIAL)
+    warnings = sort_problems(replace(each, file=f"{folder}/{each.file}".lstrip("/")) for each in found)
+    return review(*shown, (), warnings, comparison, devices, why, base_broken=base_broken)
 
 
 def _rendered(

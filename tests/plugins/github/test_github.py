@@ -173,6 +173,20 @@ def test_the_base_is_where_the_branch_began(stand: Stand, capsys: pytest.Capture
     assert [group["group"] for group in content["comparison"]["groups"]] == ["kiosk-emea"]
 
 
+def test_what_policy_warns_of_is_said_and_bars_nothing(stand: Stand, capsys: pytest.CaptureFixture[str]) -> None:
+    """A release beyond its cost ceiling, whose policy only warns."""
+    base = stand.scratch.tip("main")
+    files = fleet()
+    name = "fleet/deployments/digits.yaml"
+    assert b'version: "2.1.0"' in files[name]
+    files[name] = files[name].replace(b'version: "2.1.0"', b'version: "2.2.0"')
+    stand.scratch.commit(files, base, branch="dear")
+    assert main(stand.arguments(head="dear")) == 0
+    shown = capsys.readouterr().out
+    assert "| warning F502 |" in shown
+    assert "`fleet/deployments/digits.yaml:" in shown
+
+
 def test_a_check_is_bound_to_the_commit_and_written_once(stand: Stand) -> None:
     for _ in range(2):
         assert main(stand.arguments(command="check")) == 0
