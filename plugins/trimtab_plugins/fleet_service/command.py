@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import ExitCode, OutsideError, RefusedError, printable
+from trimtab_plugins.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import threading
 
     from trimtab_plugins.fleet_service.following import Following, Source, Standing
     from trimtab_plugins.fleet_service.metrics import ServiceMetrics
@@ -140,7 +138,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     following = Following(_source(arguments), compiler, time.time)
     metrics = ServiceMetrics()
     application = FleetApplication(lambda: following.standing, token.admits, metrics, _say).application()
-    with _stopped_by_signals() as stop, FleetServer(application, arguments.host, arguments.port, tls) as server:
+    with stopped_by_signals() as stop, FleetServer(application, arguments.host, arguments.port, tls) as server:
         print(f"serving {server.url}", flush=True)  # noqa: T201 - the product: where it listens
         _follow(following, token, metrics, stop, arguments.interval)
     return ExitCode.DONE
@@ -245,23 +243,6 @@ def _print_applicationset(arguments: argparse.Namespace) -> ExitCode:
     )
     sys.stdout.write(yaml_stream([application_set(options)]))
     return ExitCode.DONE
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set."""
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: object) -> None:
-        del number, frame
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 COMMAND = Command(

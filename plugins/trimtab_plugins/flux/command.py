@@ -5,21 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
 import uuid
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import ExitCode
+from trimtab_plugins.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _WILDCARDS = {"", "0.0.0.0", "::"}  # noqa: S104 - what is recognised, not what is bound
 
 
@@ -154,7 +149,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         limits=FetchLimits(size=arguments.max_source),
         drain_seconds=arguments.drain,
     )
-    with _stopped_by_signals() as stop:
+    with stopped_by_signals() as stop:
         controller = Controller(Cluster.connect(arguments.kubeconfig), settings, stop)
         archives, observation = controller.addresses
         print(f"listening archives={archives} observation={observation}", flush=True)  # noqa: T201 - the product
@@ -165,23 +160,6 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 def _usage(text: str) -> ExitCode:
     print(f"trimtab flux-controller: {text}; see 'trimtab flux-controller --help'", file=sys.stderr)  # noqa: T201
     return ExitCode.USAGE
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set: what is being written is finished, then the command ends in good order."""
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: object) -> None:
-        del number, frame
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 COMMAND = Command(

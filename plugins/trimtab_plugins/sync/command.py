@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command, print_problems
 from trimtab_kernel.problems import ExitCode, OutsideError, printable
+from trimtab_plugins.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from trimtab_plugins.sync.driver import Applied, Rejected, Sync
 
 
@@ -56,7 +52,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     from trimtab_plugins.sync.output import open_output
 
     repository = GitRepository(arguments.repo)
-    with _stopped_by_signals() as stop, open_output(arguments.output) as output:
+    with stopped_by_signals() as stop, open_output(arguments.output) as output:
         sync = Sync(repository, arguments.branch, arguments.path, output)
         if arguments.once:
             outcome = sync.step()
@@ -81,23 +77,6 @@ def _tell(news: Applied | Rejected | OutsideError, sync: Sync) -> None:
         text = f"rejected {news.commit[:12]}: it cannot be rendered; the output stays at {stays}"
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - stderr is for people
         print_problems(news.problems)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set: what is being written is finished, then the command ends in good order."""
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: object) -> None:
-        del number, frame
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 COMMAND = Command(
