@@ -14,7 +14,6 @@ from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import ExitCode
 from trimtab_plugins.stopping import stopped_by_signals
 
-if TYPE_CHECKING:
 _WILDCARDS = {"", "0.0.0.0", "::"}  # noqa: S104 - what is recognised, not what is bound
 
 
