@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +16,7 @@ from trimtab_kernel import vocabulary
 from trimtab_kernel.canonical import Json, canonical_json
 from trimtab_kernel.identity import Digest, IdentityError, Version, parse_label_name, parse_name
 from trimtab_kernel.problems import InputError, Problem, quoted
+from trimtab_kernel.records import dataclass
 from trimtab_kernel.waves import is_member
 
 if TYPE_CHECKING:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
+
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

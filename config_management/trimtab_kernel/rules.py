@@ -8,11 +8,11 @@ together from outside text and both sources mean the same thing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from trimtab_kernel import vocabulary as v
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Context, Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.canonical import canonical_json
 from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade, weakest
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

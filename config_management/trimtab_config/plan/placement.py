@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from trimtab_config.spec.kinds import Evaluation, Profile
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
@@ -52,6 +52,7 @@ from trimtab_config.spec.scalars import (
 )
 from trimtab_kernel import vocabulary
 from trimtab_kernel.money import Figure, Grade
+from trimtab_kernel.records import dataclass
 
 T = TypeVar("T")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -40,6 +40,7 @@ from trimtab_config.spec.shapes import (
     shape_of,
 )
 from trimtab_kernel.problems import Collector, Problem, quoted
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from trimtab_config.spec.kinds import Only
 from trimtab_config.spec.scalars import Scalar
+from trimtab_kernel.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
