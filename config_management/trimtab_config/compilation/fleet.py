@@ -223,6 +223,8 @@ class FleetCompiler:
 
 @dataclass(frozen=True, slots=True)
 class _KeptRead:
+    """A file as it was read, and what can be seen of its documents."""
+
     read: FileRead
     heads: tuple[Head, ...]
 

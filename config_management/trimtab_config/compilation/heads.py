@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,8 @@ class Head:
 
 def placed(heads: Iterable[Head], file: str, digest: str) -> list[Head]:
     """The heads of a file's documents, with the place: its name, and ``digest`` over its bytes."""
-    return [replace(head, where=f"{file} {digest}") for head in heads]
+    where = f"{file} {digest}"
+    return [Head(head.kind, head.namespace, head.name, head.seen, head.content, where) for head in heads]
 
 
 def heads_of(read: FileRead, digest: str) -> tuple[Head, ...]:
@@ -137,7 +138,9 @@ class Heads:
 
         Documents that are unsound in themselves have no head.
         """
-        return _digest([head.to_json() for head in self._heads])
+        # Only ever compared with another of the same compiler: one form is enough, and that of RFC 8785 takes far longer.
+        text = json.dumps([head.to_json() for head in self._heads], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def needed(self, group: str) -> tuple[Head, ...]:
         """The documents that decide what a group gets: its own, its deployments, their models, and everything shared.
@@ -188,7 +191,7 @@ class Heads:
 
     @cached_property
     def _shared_digest(self) -> str:
-        return _digest([head.content for head in self._shared])
+        return hashlib.sha256("\n".join(head.content for head in self._shared).encode()).hexdigest()
 
     @cached_property
     def _naming(self) -> dict[str, list[Head]]:

@@ -32,6 +32,8 @@ class Folder:
 
 @dataclass(slots=True)
 class _Reading:
+    """What was read so far; ``total`` in bytes."""
+
     files: dict[str, bytes] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     total: int = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from typing import TYPE_CHECKING
@@ -23,6 +22,8 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     for candidate in known:
         if _SEPARATORS.sub("", candidate).casefold() == plain:
             return candidate
+    import difflib  # only where somebody mistyped
+
     near = difflib.get_close_matches(name[:_MAX_COMPARED], known, 1, cutoff)
     return near[0] if near else ""
 
