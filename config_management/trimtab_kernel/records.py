@@ -28,15 +28,16 @@ else:
 def _record(cls: type) -> type:
     own = set(vars(cls))
     made: Any = dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)(cls)
-    names = tuple(field.name for field in dataclasses.fields(made) if field.compare)
-    shown = tuple(field.name for field in dataclasses.fields(made) if field.repr)
-    values = _values(names)
+    fields = dataclasses.fields(made)
+    shown = tuple(field.name for field in fields if field.repr)
+    values = _values(tuple(field.name for field in fields if field.compare))
+    hashed = _values(tuple(f.name for f in fields if (f.compare if f.hash is None else f.hash)))
 
     def __eq__(self: object, other: object) -> Any:  # noqa: ANN401, N807 - NotImplemented
         return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
 
     def __hash__(self: object) -> int:  # noqa: N807
-        return hash(values(self))
+        return hash(hashed(self))
 
     @recursive_repr()
     def __repr__(self: object) -> str:  # noqa: N807
