@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
@@ -183,6 +184,20 @@ def test_another_distribution_can_add_a_command(tmp_path: Path) -> None:
     assert installed("greet", path=tmp_path).stdout == "good day\n"
     listed = installed("--help", path=tmp_path).stdout
     assert re.search(r"^further commands:\n  greet +Say good day\.$", listed, re.MULTILINE)
+
+
+def test_who_calls_a_command_keeps_its_own_collection_of_cycles(capsys: pytest.CaptureFixture[str]) -> None:
+    frozen = gc.get_freeze_count()
+    assert main(["render", str(FLEET), "--list-groups", "--no-cache"]) == 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
+    assert "kiosk-emea" in capsys.readouterr().out
+    gc.disable()
+    try:
+        main(["render", str(FLEET), "--list-groups", "--no-cache"])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 # ---------------------------------------------------------------- validate

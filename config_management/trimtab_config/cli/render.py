@@ -90,9 +90,10 @@ def _without_collections() -> Iterator[None]:
         yield
     finally:
         if before:
-            # Straight to the oldest generation: else all of it would be looked through at once, as if it were new.
-            gc.freeze()
-            gc.unfreeze()
+            if not gc.get_freeze_count():  # what a caller froze stays frozen
+                # Straight to the oldest generation: else all of it would be looked through at once, as if it were new.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
