@@ -37,8 +37,10 @@ def test_an_interrupted_demo_ends_everything_it_started(tmp_path: Path, end: sig
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # As a terminal would start it: the signal is for the demo, and its children are its own business.
+        # As a terminal would start it: the signal is for the demo, and its children are its own business. What started the
+        # tests may ignore SIGINT, as a shell's background does, and that would be inherited.
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - sets one handler and no more
     )
     assert demo.stdout is not None
     said = []
@@ -89,6 +91,8 @@ import os, signal, sys, threading, time
 from pathlib import Path
 from examples.demo.processes import Supervisor
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
+
 def children():
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
 
@@ -103,8 +107,9 @@ for step in range(120):
     try:
         with Supervisor(Path(sys.argv[1])) as supervisor:
             go.set()
-            while True:
+            for _ in range(500):
                 supervisor.start("sleeper", ["sleep", "60"])
+            sys.exit("nobody interrupted")
     except KeyboardInterrupt:
         thread.join()
     if children():

@@ -285,23 +285,21 @@ class GitHubHost:
     # ------------------------------------------------------------ parts
 
     def _claim(self, key: str) -> _Claim | None:
-        try:
-            ref = self._repository.get_git_ref(f"{CLAIMS}/{_hash(key)}")
-        except GithubException as error:
-            if error.status == _NOT_FOUND:
-                return None
-            raise
-        tree = self._required_commit(ref.object.sha).tree
+        name = f"{CLAIMS}/{_hash(key)}"
+        sha = self._ref(name)
+        if sha is None:
+            return None
+        tree = self._required_commit(sha).tree
         entry = next((each for each in self._repository.get_git_tree(tree.sha).tree if each.path == _PROPOSAL), None)
         if entry is None:
-            raise InputError(Problem("G202", field=ref.ref, got="a claim without its record"))
+            raise InputError(Problem("G202", field=name, got="a claim without its record"))
         blob = self._repository.get_git_blob(entry.sha)
         try:
             claim = _Claim.parse(base64.b64decode(blob.content))
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(Problem("G202", field=ref.ref, got="a record that cannot be read")) from error
+            raise InputError(Problem("G202", field=name, got="a record that cannot be read")) from error
         if claim.note.key != key:
-            raise InputError(Problem("G202", field=ref.ref, got=quoted(claim.note.key), expected=quoted(key)))
+            raise InputError(Problem("G202", field=name, got=quoted(claim.note.key), expected=quoted(key)))
         return claim
 
     def _make_claim(self, key: str, claim: _Claim) -> _Claim:
@@ -531,14 +529,23 @@ class GitHubHost:
         return self._repository.compare(base, head)
 
     def _tip(self, branch: str) -> str | None:
+        return self._ref(f"heads/{branch}")
+
+    def _ref(self, name: str) -> str | None:
+        """Where a ref below ``refs/`` is; None where there is none."""
         try:
-            ref = self._repository.get_git_ref(f"heads/{branch}")
+            ref = self._repository.get_git_ref(name)
         except GithubException as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
         # GitHub answers a prefix of a name with the refs below it; the exact one alone counts.
-        return ref.object.sha if ref.ref == f"refs/heads/{branch}" else None
+        if ref.ref != f"refs/{name}":
+            return None
+        target: Any = ref.object
+        if target is None:
+            raise OutsideError(f"GitHub's answer about refs/{name} is not whole; try again")
+        return str(target.sha)
 
     def _git_commit(self, sha: str) -> GitCommit | None:
         if len(sha) != 40 or not set(sha) <= set("0123456789abcdef"):
