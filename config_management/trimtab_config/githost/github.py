@@ -36,7 +36,7 @@ from trimtab_config.githost.interface import (
     Proposal,
     ProposalState,
 )
-from trimtab_config.githost.local import checked_branch, judge_texts
+from trimtab_config.githost.local import branch_elsewhere, checked_branch, judge_texts, missing_base, nothing_new
 from trimtab_config.githost.notes import ProposalNote, split_note, with_note
 from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 
@@ -327,14 +327,7 @@ class GitHubHost:
                 raise
             there = self._tip(claim.branch)
             if there != claim.note.commit:
-                raise InputError(
-                    Problem(
-                        "G203",
-                        field="branch",
-                        got=f"{quoted(claim.branch)} at {(there or 'nothing')[:12]}",
-                        expected=f"a new branch, or one at {claim.note.commit[:12]}",
-                    )
-                ) from error
+                raise branch_elsewhere(claim.branch, there or "", claim.note.commit) from error
         try:
             made = self._repository.create_pull(
                 claim.base, claim.branch, title=claim.title, body=with_note(claim.note, claim.body)
@@ -349,28 +342,15 @@ class GitHubHost:
     def _judge_branches(self, claim: _Claim) -> None:
         tip = self._tip(claim.base)
         if tip is None:
-            raise InputError(
-                Problem("G203", field="base", got=f"no branch {quoted(claim.base)}", expected="a branch that exists")
-            )
+            raise missing_base(claim.base)
         commit = claim.note.commit
         there = self._tip(claim.branch)
         if there is not None and there != commit:
-            raise InputError(
-                Problem(
-                    "G203",
-                    field="branch",
-                    got=f"{quoted(claim.branch)} at {there[:12]}",
-                    expected=f"a new branch, or one at {commit[:12]}",
-                )
-            )
+            raise branch_elsewhere(claim.branch, there, commit)
         if self._git_commit(commit) is None:
             raise InputError(Problem("G203", field="commit", got=f"no commit {quoted(commit)} on GitHub"))
         if claim.base == claim.branch or self._compare(tip, commit).status in ("behind", "identical"):
-            raise InputError(
-                Problem(
-                    "G203", field="commit", got=f"{commit[:12]} is in {quoted(claim.base)}", expected="something new"
-                )
-            )
+            raise nothing_new(commit, claim.base)
 
     def _pull_of(self, claim: _Claim) -> PullRequest | None:
         """The pull request of a claim: ours, from its branch, with its key. The oldest where there are several."""

@@ -451,23 +451,12 @@ class LocalGitHost:
         tip = self.repository.resolve(checked_branch("base", base))
         there = self.repository.resolve(checked_branch("branch", branch))
         if tip is None:
-            raise InputError(
-                Problem("G203", field="base", got=f"no branch {quoted(base)}", expected="a branch that exists")
-            )
+            raise missing_base(base)
         if there is not None and there != commit:
-            raise InputError(
-                Problem(
-                    "G203",
-                    field="branch",
-                    got=f"{quoted(branch)} at {there[:12]}",
-                    expected=f"a new branch, or one at {commit[:12]}",
-                )
-            )
+            raise branch_elsewhere(branch, there, commit)
         self.repository.commit(commit)
         if base == branch or self.repository.is_ancestor(commit, tip):
-            raise InputError(
-                Problem("G203", field="commit", got=f"{commit[:12]} is in {quoted(base)}", expected="something new")
-            )
+            raise nothing_new(commit, base)
 
 
 def _meta_ref(number: int) -> str:
@@ -486,6 +475,23 @@ def checked_branch(field: str, name: str) -> str:
         raise InputError(
             Problem("G203", field=field, got=quoted(name), expected=str(error).removeprefix("expected "))
         ) from error
+
+
+def missing_base(base: str) -> InputError:
+    """There is no branch to propose to."""
+    return InputError(Problem("G203", field="base", got=f"no branch {quoted(base)}", expected="a branch that exists"))
+
+
+def branch_elsewhere(branch: str, there: str, commit: str) -> InputError:
+    """The branch to be proposed is at another commit; ``there`` is "" where it is gone."""
+    got = f"{quoted(branch)} at {there[:12] or 'nothing'}"
+    return InputError(Problem("G203", field="branch", got=got, expected=f"a new branch, or one at {commit[:12]}"))
+
+
+def nothing_new(commit: str, base: str) -> InputError:
+    """What is proposed is in the base already."""
+    got = f"{commit[:12]} is in {quoted(base)}"
+    return InputError(Problem("G203", field="commit", got=got, expected="something new"))
 
 
 def judge_texts(key: str, title: str, meta: Mapping[str, Json]) -> None:
