@@ -1,7 +1,8 @@
-"""How a long-running command is asked to end."""
+"""How often a long-running command looks, and how it is asked to end."""
 
 from __future__ import annotations
 
+import argparse
 import signal
 import threading
 from contextlib import contextmanager
@@ -9,6 +10,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def interval_seconds(text: str) -> float:
+    """The time between two looks. Raises ArgumentTypeError beyond 0.05 to 86,400 s."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.05 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f'expected seconds from 0.05 to 86400, got "{text}"')
+    return value
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import ExitCode, OutsideError, RefusedError, printable
-from trimtab_plugins.stopping import stopped_by_signals
+from trimtab_plugins.stopping import interval_seconds, stopped_by_signals
 
 if TYPE_CHECKING:
     import threading
@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from trimtab_plugins.fleet_service.tokens import TokenFile
 
 _PROBLEMS_TOLD = 20
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.05 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f'expected seconds from 0.05 to 86400, got "{text}"')
-    return value
 
 
 def _count(low: int, high: int) -> object:
@@ -58,7 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--path", default="", metavar="SUBFOLDER", help="where the fleet lies in the repository (default: its root)"
     )
     parser.add_argument(
-        "--interval", type=_seconds, default=10.0, metavar="SECONDS", help="time between two looks (default: 10)"
+        "--interval",
+        type=interval_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="time between two looks (default: 10)",
     )
     parser.add_argument("--price-book", metavar="NAME", help="use this price book instead of the newest one")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the bearer token; read again on change")

@@ -9,20 +9,10 @@ from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command, print_problems
 from trimtab_kernel.problems import ExitCode, OutsideError, printable
-from trimtab_plugins.stopping import stopped_by_signals
+from trimtab_plugins.stopping import interval_seconds, stopped_by_signals
 
 if TYPE_CHECKING:
     from trimtab_plugins.sync.driver import Applied, Rejected, Sync
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.05 <= value <= 86_400:
-        raise argparse.ArgumentTypeError(f'expected seconds from 0.05 to 86400, got "{text}"')
-    return value
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--path", default="", metavar="SUBFOLDER", help="where the fleet lies in the repository (default: its root)"
     )
     parser.add_argument(
-        "--interval", type=_seconds, default=2.0, metavar="SECONDS", help="time between two looks (default: 2)"
+        "--interval", type=interval_seconds, default=2.0, metavar="SECONDS", help="time between two looks (default: 2)"
     )
     parser.add_argument("--once", action="store_true", help="look once; exit 1 if the commit cannot be rendered")
 
