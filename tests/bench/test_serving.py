@@ -69,7 +69,8 @@ class Canned:
         self._response = response
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -87,6 +88,10 @@ class Canned:
                     accepted.sendall(self._response[at : at + 7])
 
     def close(self) -> None:
+        # Closing alone wakes nobody who waits in accept, and who waits there on a number that another listener then gets
+        # may be given that listener's connections.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._listener.close()
 
 

@@ -526,6 +526,8 @@ class SlowStore:
 
     def close(self) -> None:
         self.go_on.set()
+        self.listener.shutdown(socket.SHUT_RDWR)  # closing alone leaves the thread in accept
+        self.thread.join(30)
         self.listener.close()
 
 

@@ -114,6 +114,7 @@ def test_a_room_has_a_readme_that_names_its_parts(room: str) -> None:
     ("room", "extra"),
     [
         ("config_management", "config"),
+        ("config_management", "analytics"),
         ("plugins", "plugins"),
         ("bot", "bot"),
         ("edge_runtime", "edge"),
