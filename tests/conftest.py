@@ -1,4 +1,4 @@
-"""What holds for every test: how Hypothesis behaves, and what a skip may be (with `--no-skips`, hardly anything)."""
+"""What holds for every test: how Hypothesis behaves, what a skip may be (with `--no-skips`, hardly anything), what may be left."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.listeners import all_woken
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 # A busy machine is slow without being wrong, so Hypothesis measures no time. In CI it tries the same examples every time.
 hypothesis.settings.register_profile(
@@ -54,6 +56,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuses to rewrite golden files where nobody would read the difference."""
     if config.getoption("--update-golden") and "CI" in os.environ:
         raise pytest.UsageError("--update-golden is not for CI: there it would make every golden test pass")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def every_listener_ends() -> Iterator[None]:
+    """Fails the module that leaves a thread waiting on a closed listener; another test would be the one to hang."""
+    yield
+    left = all_woken(30)
+    assert left == [], f"these threads wait on a listener that was closed, which does not wake them: {left}"
 
 
 def is_excused(reason: str) -> bool:
