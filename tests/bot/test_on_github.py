@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.rigs.github import App, Fault, User, github
 from trimtab_bot.assembly import github_host
 from trimtab_bot.inbox.interface import Accepted
 from trimtab_bot.records import IncidentPhase
-from trimtab_config.git.mirror import GitMirror
+from trimtab_config.git.mirror import STALE, GitMirror
 from trimtab_config.git.repository import GitRepository
 from trimtab_config.githost.github import connect
 from trimtab_config.githost.interface import ProposalState
@@ -189,3 +191,16 @@ def test_a_mirror_takes_no_password_in_its_address_and_shows_none(tmp_path: Path
     with git_over_http(tmp_path, "right") as url, pytest.raises(OutsideError) as outside:
         GitMirror(tmp_path / "m.git", f"{url}/none.git", lambda: "wrong-secret").update()
     assert "wrong-secret" not in str(outside.value)
+
+
+def test_what_a_killed_fetch_left_locked_is_removed_once_nobody_can_hold_it(github_site: GitHubSite) -> None:
+    site = github_site
+    lock = site.configuration.repository / "refs" / "heads" / "main.lock"
+    site.origin.release()
+    lock.touch()
+    site.tick()
+    assert "cannot be fetched" in site.health()
+    os.utime(lock, (time.time() - STALE - 1,) * 2)
+    site.tick()
+    assert "cannot be fetched" not in site.health()
+    assert GitRepository(site.configuration.repository).resolve("main") == site.origin.tip()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-import threading
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tests.rigs.http_server import BoundedServer
+
+SECONDS = 60.0
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -58,9 +62,15 @@ class _Handler(BaseHTTPRequestHandler):
             "REMOTE_ADDR": "127.0.0.1",
             "GATEWAY_INTERFACE": "CGI/1.1",
         }
-        done = subprocess.run(
-            ["git", "http-backend"], input=body, env=environment, capture_output=True, check=False, timeout=60
-        )
+        try:
+            done = subprocess.run(
+                ["git", "http-backend"], input=body, env=environment, capture_output=True, check=False, timeout=SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            # Said on the test's own stderr: it is the machine or git that hangs, and where.
+            sys.stderr.write(f"git http-backend took more than {SECONDS:.0f} s for {self.command} {self.path}\n")
+            self.send_error(504)
+            return
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         status, fields = 200, []
         for line in head.decode("latin-1").split("\r\n"):
@@ -87,12 +97,5 @@ def git_over_http(root: Path, password: str = "") -> Iterator[str]:
     With ``password`` only to who gives it, for the user that GitHub takes for tokens.
     """
     handler = type("Handler", (_Handler,), {"root": root, "password": password})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="git-http", daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=10)
+    with BoundedServer(handler, "git-http").running() as address:
+        yield f"http://{address}"

@@ -8,19 +8,25 @@ configuration and no log shows it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
+import time
 import urllib.parse
 from typing import TYPE_CHECKING
 
-from trimtab_config.git.process import environment, run
+from trimtab_config.git.process import GRACE, environment, run
 from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from trimtab_config.git.process import Answer
+
 TIMEOUT = 300.0
 """Seconds for one fetch; the first one brings the whole history."""
+STALE = TIMEOUT + GRACE + 5.0
+"""Seconds after which a lock file belongs to nobody: git is ended before."""
 
 
 class GitMirror:
@@ -51,7 +57,14 @@ class GitMirror:
         if self._token is not None:
             pair = base64.b64encode(f"x-access-token:{self._token()}".encode()).decode()
             settings["http.extraHeader"] = f"Authorization: Basic {pair}"
-        answer = run(
+        answer = self._fetch(settings)
+        if answer.status != 0 and ".lock" in answer.complaint and self._without_stale_locks():
+            answer = self._fetch(settings)
+        if answer.status != 0:
+            raise OutsideError(f"cannot fetch {self._url}: {answer.complaint or f'git ended with {answer.status}'}")
+
+    def _fetch(self, settings: dict[str, str]) -> Answer:
+        return run(
             [
                 *("fetch", "--quiet", "--prune", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"),
                 *("--atomic", self._url, "+refs/heads/*:refs/heads/*"),
@@ -60,8 +73,17 @@ class GitMirror:
             extra=_with(settings),
             timeout=TIMEOUT,
         )
-        if answer.status != 0:
-            raise OutsideError(f"cannot fetch {self._url}: {answer.complaint or f'git ended with {answer.status}'}")
+
+    def _without_stale_locks(self) -> bool:
+        """Removes what a git that was killed left locked; whether there was any. Of ours none lives this long."""
+        found = False
+        oldest = time.time() - STALE
+        for lock in [*self.path.glob("*.lock"), *self.path.joinpath("refs").rglob("*.lock")]:
+            with contextlib.suppress(FileNotFoundError):
+                if lock.lstat().st_mtime < oldest:
+                    lock.unlink()
+                    found = True
+        return found
 
 
 def _with(settings: dict[str, str]) -> dict[str, str]:

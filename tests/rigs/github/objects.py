@@ -60,7 +60,12 @@ class Objects:
             **more,
         }
         done = subprocess.run(
-            ["git", "-C", str(self.path), *words], input=given, capture_output=True, env=environment, check=False
+            ["git", "-C", str(self.path), *words],
+            input=given,
+            capture_output=True,
+            env=environment,
+            check=False,
+            timeout=60,
         )
         if done.returncode not in codes:
             raise GitError(done.stderr.decode(errors="replace").strip())

@@ -12,13 +12,14 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import jwt
 
 from tests.rigs.github.objects import Commit, GitError, Objects, Person
+from tests.rigs.http_server import BoundedServer
 
 Json: TypeAlias = Any
 PREFIX = "/api/v3"
@@ -726,14 +727,6 @@ def github(path: Path, *users: User, repository: str = "acme/fleet") -> Iterator
     """A running rig over the bare repository at ``path``."""
     rig = GitHubRig(path, users, repository)
     handler = type("Handler", (_Handler,), {"rig": rig})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    rig.address = f"127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with BoundedServer(handler, "github").running() as address:
+        rig.address = address
         yield rig
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
