@@ -27,6 +27,7 @@ _POLICY: dict[str, dict[str, Any]] = {
         "prohibited_models": ["facial-recognition-v3", "counter"],
         "prohibited_capabilities": ["counting"],
         "fairness": {"minimum_sample": 200, "text": "0.8"},
+        "drift": {"minimum_sample": 1000, "text": "0.2"},
         "maximum_per_minute": 59,
         "maximum_age_days": 30,
         "refresh_days": 30,

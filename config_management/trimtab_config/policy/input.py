@@ -8,7 +8,7 @@ The document (version 1); absent keys mean that nothing is said, and a rule that
 | ``subject`` | ``kind``, ``namespace``, ``name`` of the deployment, and ``group`` |
 | ``group`` | ``labels``, ``jurisdiction``, ``devices``, ``os``, ``power``, ``connectivity``, ``owner`` |
 | ``model`` | ``name``, ``capabilities``, ``modalities``, and ``versions``: the target first, then the stable one |
-| ``model.versions[]`` | ``version``, ``role`` (target or stable), ``tier``, ``format``, ``quantization``, ``size`` (bytes), ``signed``, ``released`` and ``released_day``, ``pipeline``, ``per_1k`` (``value_pico``, ``low_pico``, ``high_pico``, ``currency``, ``text``) or null, ``fairness`` (``verdict``, ``text``) or null |
+| ``model.versions[]`` | ``version``, ``role`` (target or stable), ``tier``, ``format``, ``quantization``, ``size`` (bytes), ``signed``, ``released`` and ``released_day``, ``pipeline``, ``per_1k`` (``value_pico``, ``low_pico``, ``high_pico``, ``currency``, ``text``) or null, ``fairness`` (``verdict``, ``text``) or null, ``drift`` likewise, where the policy limits it |
 | ``model.unused`` | versions that no deployment of the fleet names: ``version``, ``released``, ``released_day`` |
 | ``limits`` | ``cpu.milli``, ``memory.bytes``, ``gpu.milli``, each with ``text`` as it was written; EdgeAIDeployment alone |
 | ``tags``, ``inference``, ``update``, ``offload`` | of the deployment |
@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab_config.cost.amounts import amount_text
 from trimtab_config.cost.report import decimal_text, total_of
+from trimtab_config.render.evidence import offline_drift
 from trimtab_config.spec.kinds import EdgeAIDeploymentSpec, Level, OnDeviceModelSpec
 from trimtab_config.spec.tags import tags_of
 from trimtab_kernel.money import price_text
@@ -207,6 +208,9 @@ class PolicyInputs:
         evidence = None if policy is None else self._evidence_of(policy, choice.evaluation)
         if evidence is not None:
             found["fairness"] = {"verdict": evidence.verdict.value, "text": evidence.text}
+        drift = None if policy is None else offline_drift(policy, choice.evaluation)
+        if drift is not None:
+            found["drift"] = {"verdict": drift.verdict.value, "text": drift.text}
         return found
 
     def _table(self, model: Document) -> dict[str, ModelVersion]:
@@ -392,6 +396,8 @@ def _alignment(policy: Document) -> str:
             "minimum_sample": spec.fairness.minimum_sample,
             "text": decimal_text(spec.fairness.minimum),
         }
+    if spec.drift is not None:
+        found["drift"] = {"minimum_sample": spec.drift.minimum_sample, "text": decimal_text(spec.drift.maximum_psi)}
     if spec.maximum_inferences_per_minute is not None:
         found["maximum_per_minute"] = spec.maximum_inferences_per_minute
     if spec.maximum_model_age is not None:

@@ -552,13 +552,23 @@ class CohortRate:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftRate:
+    """Population stability index of ``n`` rows against those of training, over ``bins`` bins."""
+
+    psi: NumberField
+    n: CountField
+    bins: PositiveField = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Offline evaluation of a version: accuracy (0 to 1), latency (seconds), selection by cohort."""
+    """Offline evaluation of a version: accuracy (0 to 1), latency (seconds), selection by cohort, drift since training."""
 
     accuracy: RatioField | None = None
     latency_seconds: NumberField | None = None
     dataset: TextField | None = None
     fairness: Mapping[CohortNameField, CohortRate] = empty_mapping()
+    drift: DriftRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
