@@ -17,6 +17,7 @@ from tests.lab.cluster import Cluster as LabCluster
 from tests.lab.flux import Flux
 from tests.lab.processes import wait_for
 from tests.rigs.cutting_proxy import CuttingProxy
+from trimtab_kernel.election import Memory, Terms, leads, look, release, stored
 from trimtab_kernel.problems import OutsideError
 from trimtab_plugins.flux.cluster import (
     ARTIFACTS,
@@ -28,7 +29,6 @@ from trimtab_plugins.flux.cluster import (
     Informer,
     Resource,
 )
-from trimtab_plugins.flux.election import Memory, Terms, leads, look, release, stored
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300), pytest.mark.usefixtures("flux", "trimtab_kinds")]
 

@@ -109,10 +109,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Run until a signal comes."""
+    from trimtab_kernel.election import Terms
     from trimtab_plugins.flux.cluster import Cluster
     from trimtab_plugins.flux.controller import Controller, Settings
     from trimtab_plugins.flux.definition import definition_text
-    from trimtab_plugins.flux.election import Terms
     from trimtab_plugins.flux.fetching import FetchLimits
 
     if arguments.print_crd:

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trimtab_config.compilation import FleetCompiler
+from trimtab_kernel.election import Memory, Terms, leads, look, micro_time, release, stored
 from trimtab_kernel.problems import OutsideError
 from trimtab_plugins.flux.cluster import ARTIFACTS, FLEETS, SOURCES, Cluster, Informer
-from trimtab_plugins.flux.election import Memory, Terms, leads, look, micro_time, release, stored
 from trimtab_plugins.flux.fetching import ArchiveFetcher, FetchLimits
 from trimtab_plugins.flux.kinds import REQUESTED_AT
 from trimtab_plugins.flux.metrics import ControllerMetrics

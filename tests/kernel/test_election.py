@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab_plugins.flux.election import Memory, Terms, Write, leads, look, micro_time, release, stored
+from trimtab_kernel.election import Memory, Terms, Write, leads, look, micro_time, release, stored
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
