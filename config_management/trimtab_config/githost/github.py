@@ -17,17 +17,20 @@ import base64
 import hashlib
 import json
 import time
+import urllib.parse
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import requests
-from github import Auth, Github, GithubException, GithubIntegration, GithubRetry, InputGitAuthor, InputGitTreeElement
-from github import RateLimitExceededException as RateLimitError
+from github import Auth, Github, GithubException, GithubIntegration, InputGitAuthor, InputGitTreeElement
+from github.GitCommit import GitCommit
+from github.GitTree import GitTree
+from github.PullRequest import PullRequest
 
 from trimtab_config.git.identity import GitIdentity
 from trimtab_config.git.objects import format_trailers
+from trimtab_config.githost.github_reading import ConditionalReader, PatientRetry, RateGate, message_of, outside
 from trimtab_config.githost.interface import (
     PROPOSAL_TRAILER,
     Merged,
@@ -43,8 +46,6 @@ from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from github.GitCommit import GitCommit
-    from github.PullRequest import PullRequest
     from github.Repository import Repository
 
     from trimtab_config.git.repository import GitRepository
@@ -97,8 +98,13 @@ def connect(base_url: str, auth: Auth.Auth, seconds_between_writes: float = 1.0)
 
     GitHub asks for a second between writes; a faster pace runs into its secondary limits.
     """
-    retry = GithubRetry(
-        total=3, backoff_factor=0.2, allowed_methods={"GET", "HEAD"}, secondary_rate_wait=1, max_rate_limit_wait=2
+    retry = PatientRetry(
+        total=3,
+        backoff_factor=0.2,
+        allowed_methods={"GET", "HEAD"},
+        secondary_rate_wait=1,
+        max_rate_limit_wait=2,
+        respect_retry_after_header=False,
     )
     return Github(
         base_url=base_url,
@@ -155,23 +161,31 @@ class GitHubHost:
         account: int,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
+        gate: RateGate | None = None,
     ) -> None:
+        """``gate`` is shared with everything else that acts as this account."""
         self._client = client
         self._name = repository
         self._owner = repository.partition("/")[0]
         self._account = account
         self._clock = clock
         self._sleep = sleep
+        self._gate = gate or RateGate()
+        self._reader = ConditionalReader(client)
 
     @cached_property
     def _repository(self) -> Repository:
         return self._client.get_repo(self._name)
 
+    @property
+    def _path(self) -> str:
+        return f"/repos/{self._name}"
+
     # ------------------------------------------------------------ reading
 
     def find_proposal(self, key: str) -> Proposal | None:
         """See GitHost."""
-        with outside(f"cannot look for proposal {key}"):
+        with outside(f"cannot look for proposal {key}", self._gate):
             claim = self._claim(key)
             if claim is None:
                 return None
@@ -180,18 +194,18 @@ class GitHubHost:
 
     def proposal(self, number: int) -> Proposal | None:
         """See GitHost. People's pull requests are proposals too, with an empty key."""
-        with outside(f"cannot read pull request {number}"):
+        with outside(f"cannot read pull request {number}", self._gate):
             pull = self._pull(number)
             return None if pull is None else self._view(pull)
 
     def proposals(self, state: ProposalState | None = None) -> tuple[Proposal, ...]:
         """See GitHost."""
         wanted = {ProposalState.OPEN: "open", None: "all"}.get(state, "closed")
-        with outside("cannot list pull requests"):
-            pulls = self._repository.get_pulls(state=wanted, sort="created", direction="desc")
-            views = [self._view(pull) for pull in pulls]
-        found = [view for view in views if state in (None, view.state)]
-        return tuple(sorted(found, key=lambda view: view.number, reverse=True))
+        with outside("cannot list pull requests", self._gate):
+            found = self._reader.all(f"{self._path}/pulls?state={wanted}&sort=created&direction=desc")
+            views = [self._view(self._made_pull({}, each)) for each in found]
+        kept = [view for view in views if state in (None, view.state)]
+        return tuple(sorted(kept, key=lambda view: view.number, reverse=True))
 
     # ------------------------------------------------------------ writing
 
@@ -213,7 +227,7 @@ class GitHubHost:
         size = len(with_note(claim.note, body))
         if size > MAX_BODY:
             raise InputError(Problem("G201", field="body", got=f"{size} characters", expected=f"at most {MAX_BODY}"))
-        with outside(f"cannot open the proposal {key}"):
+        with outside(f"cannot open the proposal {key}", self._gate):
             known = self._claim(key)
             if known is None:
                 self._judge_branches(claim)
@@ -229,7 +243,7 @@ class GitHubHost:
         trailers: Sequence[tuple[str, str]] = (),
     ) -> Merged | NotReady:
         """See GitHost."""
-        with outside(f"cannot merge pull request {number}"):
+        with outside(f"cannot merge pull request {number}", self._gate):
             pull = self._pull(number)
             if pull is None:
                 return NotReady(Obstacle.MISSING, f"pull request {number}")
@@ -237,7 +251,7 @@ class GitHubHost:
 
     def close(self, number: int, reason: str) -> Proposal | None:
         """See GitHost. The reason is a comment of the bot's, written before the pull request is closed."""
-        with outside(f"cannot close pull request {number}"):
+        with outside(f"cannot close pull request {number}", self._gate):
             pull = self._pull(number)
             if pull is None:
                 return None
@@ -257,7 +271,7 @@ class GitHubHost:
         is the same too where GitHub writes date and message as git does.) A repeat sends nothing that is there. Raises
         OutsideError for another tree.
         """
-        with outside(f"cannot send commit {sha[:12]}"):
+        with outside(f"cannot send commit {sha[:12]}", self._gate):
             if self._git_commit(sha) is not None:
                 return sha
             info = repository.commit(sha)
@@ -290,12 +304,14 @@ class GitHubHost:
         if sha is None:
             return None
         tree = self._required_commit(sha).tree
-        entry = next((each for each in self._repository.get_git_tree(tree.sha).tree if each.path == _PROPOSAL), None)
+        headers, content = self._reader.get(f"{self._path}/git/trees/{tree.sha}", never_changes=True)
+        entries = GitTree(self._client.requester, headers, content, completed=True).tree
+        entry = next((each for each in entries if each.path == _PROPOSAL), None)
         if entry is None:
             raise InputError(Problem("G202", field=name, got="a claim without its record"))
-        blob = self._repository.get_git_blob(entry.sha)
+        _, blob = self._reader.get(f"{self._path}/git/blobs/{entry.sha}", never_changes=True)
         try:
-            claim = _Claim.parse(base64.b64decode(blob.content))
+            claim = _Claim.parse(base64.b64decode(blob["content"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(Problem("G202", field=name, got="a record that cannot be read")) from error
         if claim.note.key != key:
@@ -366,11 +382,14 @@ class GitHubHost:
         if not 1 <= number < 2**31:
             return None
         try:
-            return self._repository.get_pull(number)
+            return self._made_pull(*self._reader.get(f"{self._path}/pulls/{number}"))
         except GithubException as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
+
+    def _made_pull(self, headers: dict[str, Any], content: dict[str, Any]) -> PullRequest:
+        return PullRequest(self._client.requester, headers, content, completed=True)
 
     def _view(self, pull: PullRequest) -> Proposal:
         note, body = self._note(pull)
@@ -400,9 +419,10 @@ class GitHubHost:
         )
 
     def _close_reason(self, pull: PullRequest) -> str | None:
-        for comment in pull.get_issue_comments():
-            if comment.user.id == self._account and comment.body.startswith(_CLOSED_MARK):
-                return comment.body.removeprefix(_CLOSED_MARK).strip()
+        for comment in self._reader.all(f"{self._path}/issues/{pull.number}/comments"):
+            text = str(comment["body"] or "")
+            if comment["user"]["id"] == self._account and text.startswith(_CLOSED_MARK):
+                return text.removeprefix(_CLOSED_MARK).strip()
         return None
 
     def _brought_by(self, head: str, tip: str, hint: str | None) -> tuple[Merged, str]:
@@ -480,17 +500,18 @@ class GitHubHost:
             return view.merged
         if view is None or view.base != base:
             return NotReady(Obstacle.BASE_MOVED, f"{view.base[:12] if view else 'nothing'}, expected {base[:12]}")
-        return NotReady(Obstacle.BLOCKED, _message(error))
+        return NotReady(Obstacle.BLOCKED, message_of(error))
 
     def _test_merge(self, number: int, base: str, head: str) -> GitCommit | NotReady:
         """GitHub's own merge of exactly these two, which it makes in its own time."""
         deadline = time.monotonic() + _MERGEABLE_SECONDS
         pause = 0.1
         while True:
-            pull = self._pull(number)
-            if pull is not None and pull.mergeable is False:
+            # Asked anew: nobody promises that the tag covers GitHub's own merge.
+            pull = self._repository.get_pull(number)
+            if pull.mergeable is False:
                 return NotReady(Obstacle.CONFLICT, ", ".join(self._both_changed(base, head)) or "GitHub names no files")
-            if pull is not None and pull.mergeable and pull.merge_commit_sha:
+            if pull.merge_commit_sha:
                 made = self._git_commit(pull.merge_commit_sha)
                 if made is not None and [parent.sha for parent in made.parents] == [base, head]:
                     return made
@@ -514,24 +535,25 @@ class GitHubHost:
     def _ref(self, name: str) -> str | None:
         """Where a ref below ``refs/`` is; None where there is none."""
         try:
-            ref = self._repository.get_git_ref(name)
+            _, ref = self._reader.get(f"{self._path}/git/ref/{urllib.parse.quote(name)}")
         except GithubException as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
         # GitHub answers a prefix of a name with the refs below it; the exact one alone counts.
-        if ref.ref != f"refs/{name}":
+        if not isinstance(ref, dict) or ref.get("ref") != f"refs/{name}":
             return None
-        target: Any = ref.object
-        if target is None:
+        target = ref.get("object") or {}
+        if not isinstance(target.get("sha"), str):
             raise OutsideError(f"GitHub's answer about refs/{name} is not whole; try again")
-        return str(target.sha)
+        return str(target["sha"])
 
     def _git_commit(self, sha: str) -> GitCommit | None:
         if len(sha) != 40 or not set(sha) <= set("0123456789abcdef"):
             return None
         try:
-            return self._repository.get_git_commit(sha)
+            headers, content = self._reader.get(f"{self._path}/git/commits/{sha}", never_changes=True)
+            return GitCommit(self._client.requester, headers, content, completed=True)
         except GithubException as error:
             if error.status in (_NOT_FOUND, _UNPROCESSABLE):
                 return None
@@ -542,34 +564,6 @@ class GitHubHost:
         if found is None:
             raise InputError(Problem("G203", field="commit", got=f"no commit {quoted(sha)} on GitHub"))
         return found
-
-
-class outside:  # noqa: N801 - reads as a statement
-    """Turns what PyGithub and the network raise into OutsideError, without the address's secrets or the answer's body."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, RateLimitError):
-            after = float((error.headers or {}).get("retry-after") or 60)
-            raise OutsideError(f"{self._what}: GitHub's rate limit is used up", after) from error
-        if isinstance(error, GithubException):
-            raise OutsideError(f"{self._what}: GitHub answered {error.status}: {_message(error)}") from error
-        if isinstance(error, requests.RequestException):
-            raise OutsideError(f"{self._what}: no answer from GitHub ({type(error).__name__})") from error
-
-
-def _message(error: GithubException) -> str:
-    found = error.data if isinstance(error.data, dict) else {}
-    parts = [str(found.get("message", ""))]
-    parts += [
-        str(each.get("message", each.get("field", ""))) for each in found.get("errors", ()) if isinstance(each, dict)
-    ]
-    return "; ".join(filter(None, parts))[:300] or "no reason given"
 
 
 def _author(person: GitIdentity, at: datetime) -> InputGitAuthor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from github import GithubException
 
-from trimtab_config.githost.github import outside
+from trimtab_config.githost.github_reading import outside
 from trimtab_config.review import Level, Outcome
 from trimtab_kernel.problems import printable
 

@@ -152,7 +152,7 @@ def _token(file: Path | None) -> str:
 
 
 def _repository(client: Github, name: str) -> Repository:
-    from trimtab_config.githost.github import outside
+    from trimtab_config.githost.github_reading import outside
 
     with outside(f"cannot reach the repository {name}"):
         return client.get_repo(name)
@@ -162,7 +162,7 @@ def _account(client: Github, given: int | None) -> int:
     """Whose comments are ours. The token of an Actions run may not ask for its account, which is always the same."""
     from github import GithubException
 
-    from trimtab_config.githost.github import outside
+    from trimtab_config.githost.github_reading import outside
 
     if given is not None:
         return given

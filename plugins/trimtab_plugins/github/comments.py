@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from github import UnknownObjectException
 
-from trimtab_config.githost.github import outside
+from trimtab_config.githost.github_reading import outside
 from trimtab_kernel.problems import InputError, Problem, quoted
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import re
 import threading
@@ -81,6 +82,7 @@ class Pull:
     closed_at: str | None = None
     merge_commit: str | None = None
     reads: int = 0
+    updated_at: str = ""
 
 
 @dataclass(slots=True)
@@ -142,10 +144,17 @@ class GitHubRig:
         with self.lock:
             return [entry for entry in self.log if entry[0] != "GET" and re.search(path, entry[1])]
 
+    def counted(self) -> int:
+        """Requests so far that count against the rate limit: all but those that nothing had changed for."""
+        with self.lock:
+            return sum(1 for _, _, status in self.log if status != 304)
+
     # ------------------------------------------------------------ one request
 
-    def handle(self, method: str, target: str, token: str, body: bytes) -> tuple[int, Json, dict[str, str]]:
-        """The answer; raises ConnectionAbortedError where a fault drops the connection."""
+    def handle(
+        self, method: str, target: str, token: str, body: bytes, etag: str = ""
+    ) -> tuple[int, Json, dict[str, str]]:
+        """The answer; raises ConnectionAbortedError where a fault drops the connection. ``etag`` is of If-None-Match."""
         path, _, query = target.partition("?")
         with self.lock:
             fault = next(
@@ -158,6 +167,10 @@ class GitHubRig:
                 status, content, headers = self._route(method, path, dict(urllib.parse.parse_qsl(query)), token, body)
             if fault is not None:
                 status, content, headers = fault.status, {"message": fault.message}, dict(fault.headers)
+            elif method == "GET" and status == 200:
+                headers["ETag"] = f'W/"{hashlib.sha256(json.dumps(content).encode()).hexdigest()}"'
+                if headers["ETag"] == etag:
+                    status, content = 304, None
             self.log.append((method, path, status))
         if status == 0:
             raise ConnectionAbortedError
@@ -301,7 +314,7 @@ class GitHubRig:
             "draft": pull.draft,
             "user": self.user_json(pull.user),
             "created_at": pull.created_at,
-            "updated_at": _now(),
+            "updated_at": pull.updated_at or pull.created_at,
             "closed_at": pull.closed_at,
             "merged_at": pull.merged_at,
             "merge_commit_sha": pull.merge_commit,
@@ -704,7 +717,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         token = (self.headers.get("Authorization") or "").rpartition(" ")[2]
         try:
-            status, content, headers = self.rig.handle(self.command, self.path.removeprefix(PREFIX), token, body)
+            etag = self.headers.get("If-None-Match") or ""
+            status, content, headers = self.rig.handle(self.command, self.path.removeprefix(PREFIX), token, body, etag)
         except ConnectionAbortedError:
             self.close_connection = True
             return
