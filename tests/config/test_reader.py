@@ -340,13 +340,15 @@ FIGURES = [(kind.name, path) for kind in KINDS for path in figures_below(shape_o
 
 
 def test_there_are_figures_to_check() -> None:
-    assert {kind for kind, _ in FIGURES} == {"Model", "PriceBook"}
+    assert {kind for kind, _ in FIGURES} == {"EdgeAIDeployment", "Model", "PriceBook"}
     assert len(FIGURES) >= 8
 
 
 @pytest.mark.parametrize(("kind", "path"), FIGURES)
 def test_the_bounds_of_every_figure_are_checked(kind: str, path: str) -> None:
-    document: dict[str, Any] = model() if kind == "Model" else price_book()
+    away = {"endpoint": "https://edge.example.com", "jurisdiction": "EU"}
+    whole = {"EdgeAIDeployment": deployment(spec__offload=away), "Model": model(), "PriceBook": price_book()}
+    document: dict[str, Any] = whole[kind]
     place: Any = document
     *parents, last = path.replace("[0]", ".0").split(".")
     for key in parents:

@@ -26,7 +26,7 @@ from trimtab_config.spec.schema import schema_file, schema_of, schema_text
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "config_management/trimtab_config/spec/schemas"
 # What only the reader can know: the meaning of text (F104), and most of what holds between fields (F12x).
-BEYOND_A_SCHEMA = {"F104", *(f"F{number}" for number in range(120, 130))}
+BEYOND_A_SCHEMA = {"F104", *(f"F{number}" for number in range(120, 132))}
 
 
 @functools.cache

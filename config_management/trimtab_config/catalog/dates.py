@@ -55,6 +55,19 @@ def _price_books(catalog: Catalog, as_of: datetime.date) -> Iterable[Problem]:
             yield _at("F602", book, "spec.validUntil", f"prices until {spec.valid_until}", f"prices of {as_of}")
         elif as_of < spec.valid_from:
             yield _at("F602", book, "spec.validFrom", f"prices from {spec.valid_from} on", f"prices of {as_of}")
+        yield from _exchange_rates(book, spec, as_of)
+
+
+def _exchange_rates(book: Document, spec: PriceBookSpec, as_of: datetime.date) -> Iterable[Problem]:
+    """Currencies that have rates and none of the day, at the rate whose time ended last."""
+    for currency in sorted({rate.currency for rate in spec.exchange_rates}):
+        rates = [
+            (rate.valid_until, index) for index, rate in enumerate(spec.exchange_rates) if rate.currency == currency
+        ]
+        if not any(spec.exchange_rates[i].valid_from <= as_of <= spec.exchange_rates[i].valid_until for _, i in rates):
+            until, index = max(rates)
+            got = f"rates of {currency} until {until}" if until < as_of else f"no rate of {currency} yet"
+            yield _at("F604", book, f"spec.exchangeRates[{index}].validUntil", got, f"a rate of {as_of}")
 
 
 def _ages(catalog: Catalog, deployment: Document, as_of: datetime.date) -> Iterable[Problem]:

@@ -12,11 +12,21 @@ Formulas, for the devices of a group that run a version, per month of 730 h:
   (peak - idle watts) / cores; the energy of a solar device is part of the price of the device
 - data = inferences x bytes sent / 10^9 x price of a GB; an inference on the device sends nothing unless its profile says so
 - updates = devices x artifact bytes x updates per month / 10^9 x price of a GB
+- telemetry = devices x declared bytes a day x 730/24 / 10^9 x price of a GB of network; ingestion the same x price of a GB
+  taken in; storage = devices x bytes a day x days of retention / 10^9 x price of a GB kept for a month: what is there once
+  as much expires as arrives
+- offload: the declared share of the inferences goes to the named endpoint, at its price for a thousand; compute, energy and
+  data on the device are those of the others, and the network carries the bytes that a request takes
+- training = inferences x (training + quantization) / inferences that share them in the version's life
+- shared = devices x price of the platform for a device and month / deployments on the device
+- carbon (g CO2e) = kWh x kg of CO2e of a kWh x 1,000, for the energy of inferences and, as ``reserved``, for the idle watts
+  of the share of the device that is reserved; the grid says nothing of a solar device
 
-The marginal cost of an inference, which ceilings judge, is compute, energy and data: one more request reserves nothing.
+The marginal cost of an inference, which ceilings judge, is compute, energy, data and offload: one more request reserves
+nothing, and training is paid already.
 
-Not in it: what of a device no deployment reserves, telemetry, and people. An OnDeviceModel reserves nothing: the device
-is its owner's.
+Not in it: what of a device no deployment reserves (:mod:`trimtab_config.cost.idle`), and people. An OnDeviceModel reserves
+nothing: the device is its owner's.
 """
 
 from __future__ import annotations
@@ -31,9 +41,15 @@ from trimtab_config.cost.report import (
     COMPUTE,
     DATA,
     ENERGY,
+    INGESTION,
+    OFFLOAD,
     PER_1K_PLACES,
     PLACES,
     RESERVED,
+    SHARED,
+    STORAGE,
+    TELEMETRY,
+    TRAINING,
     UPDATES,
     UPDATES_PER_MONTH,
     Amounts,
@@ -54,7 +70,7 @@ if TYPE_CHECKING:
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.plan.placement import Choice, GroupPlan, Placement
-    from trimtab_config.spec.kinds import DeviceGroupSpec, Document, Profile
+    from trimtab_config.spec.kinds import DeviceGroupSpec, Document, Production, Profile
 
 _HOURS_PER_SECOND = Fraction(1, 3600)
 _KWH_PER_JOULE = Fraction(1, 3_600_000)
@@ -64,6 +80,8 @@ _THOUSAND = Fraction(1000)
 _EVERYONE = Fraction(100)
 _NOTHING = Fraction(0)
 _MOST_AMOUNTS = 20_000
+_GRAMS = Fraction(1000)
+_WHOLE = Fraction(1)
 _GRADE_OF_LIMITS = Grade.MEASURED  # what a manifest reserves is known
 
 
@@ -120,6 +138,9 @@ class _OneDevice:
     parts: Mapping[str, Exact]
     absent: Mapping[str, str]
     per_1k: Figure | None
+    carbon: Mapping[str, Exact]
+    production: Production | None
+    document: Document
 
 
 class Estimator:
@@ -131,6 +152,7 @@ class Estimator:
         self._devices: dict[tuple[object, ...], _OneDevice] = {}
         self._amounts: dict[tuple[int, int, int], Amounts] = {}  # by devices that _devices keeps
         self._tags: dict[int, tuple[Document, tuple[tuple[str, str], ...]]] = {}
+        self._productions: dict[int, tuple[Document, dict[str, Production]]] = {}
 
     def after(self, catalog: Catalog, price_book: str | None) -> Estimator:
         """An estimator of another catalog that keeps what was worked out of objects that are still the same ones."""
@@ -157,7 +179,7 @@ class Estimator:
             reserved = shares[(metadata.namespace, metadata.name)] if served else None
             for choice, percent in _split(placement):
                 try:
-                    device = self._device(economy, plan.group, placement, choice, reserved, rates)
+                    device = self._device(economy, plan, placement, choice, reserved, rates)
                     rows.append(self._row(plan.group, placement, choice, percent, device, rates))
                 except InputError as error:
                     problems.extend(error.problems)
@@ -197,6 +219,7 @@ class Estimator:
             update_bytes=-(-share.numerator * choice.artifact.size // share.denominator),
             ceiling=_ceiling(self._catalog, document, rates.currency),
             tags=self._tags_of(document),
+            carbon=amounts.carbon,
         )
 
     def _amounts_of(self, device: _OneDevice, share: Fraction) -> Amounts:
@@ -211,6 +234,7 @@ class Estimator:
                 to_decimal(share),
                 None if device.inferences is None else device.inferences.rounded(0, share),
                 complete=not device.absent,
+                carbon={part: figure.rounded(PLACES, share) for part, figure in device.carbon.items()},
             )
         return found
 
@@ -223,13 +247,15 @@ class Estimator:
     def _device(
         self,
         economy: tuple[object, ...],
-        group: Document,
+        plan: GroupPlan,
         placement: Placement,
         choice: Choice,
         reserved: Fraction | None,
         rates: Rates,
     ) -> _OneDevice:
         requests = _requests(placement)
+        production = self._production(placement, choice)
+        sharers = len(plan.placements)
         profile, artifact = choice.profile, choice.artifact
         key = (
             *economy,
@@ -240,11 +266,29 @@ class Estimator:
             id(profile),
             requests,
             None if reserved is None else (reserved.numerator, reserved.denominator),
+            sharers if economy[-1] else 0,
+            0 if production is None else id(production),
+            id(placement.document) if _has_traffic(placement) else 0,
         )
         found = self._devices.get(key)
         if found is None:
-            found = self._devices[key] = _one_device(group, placement, choice, requests, reserved, rates)
+            found = self._devices[key] = _one_device(
+                plan.group, placement, choice, requests, reserved, rates, production, sharers
+            )
         return found
+
+    def _production(self, placement: Placement, choice: Choice) -> Production | None:
+        """What it took to make the version, where its Model says so."""
+        if not isinstance(placement.document.spec, EdgeAIDeploymentSpec):
+            return None
+        model = self._catalog.models.get(placement.model)
+        if model is None:
+            return None
+        known = self._productions.get(id(model))
+        if known is None:
+            versions = {each.version: each.production for each in model.spec.versions if each.production is not None}
+            known = self._productions[id(model)] = (model, versions)
+        return known[1].get(choice.version)
 
 
 def _economy(group: Document, rates: Rates) -> tuple[object, ...]:
@@ -261,6 +305,7 @@ def _economy(group: Document, rates: Rates) -> tuple[object, ...]:
         power.source.value,
         power.idle_watts,
         power.peak_watts,
+        rates.shared_device_month() is not None,
     )
 
 
@@ -271,30 +316,55 @@ def _one_device(
     requests: Decimal | str,
     reserved: Fraction | None,
     rates: Rates,
+    production: Production | None,
+    sharers: int,
 ) -> _OneDevice:
     """``reserved`` is the deployment's share of the device, None where nothing is reserved. Raises InputError (F402)."""
     spec: DeviceGroupSpec = group.spec
     profile = choice.profile
     cpu = None if profile.cpu_seconds is None else Exact.of(profile.cpu_seconds.figure(profile.grade))
-    one, absent = _per_inference(group, placement, choice, cpu, rates)
+    here = _local_share(placement)
+    kwh, no_kwh = _kilowatt_hours(spec, profile, cpu)
+    one, absent = _per_inference(placement, choice, cpu, kwh, no_kwh, rates)
+    if here != _WHOLE:
+        one = {part: figure.scaled(here) for part, figure in one.items()}
+        one.update(_offloaded(placement, one.get(DATA), rates))
     parts: dict[str, Exact] = {}
+    carbon: dict[str, Exact] = {}
     missing = dict(absent)
     inferences = used = None
+    intensity = None if spec.power.source is PowerSource.SOLAR else rates.carbon()
+    grams = None if intensity is None else Exact.of(intensity).scaled(_GRAMS)
     if isinstance(requests, str):
         missing.update(dict.fromkeys(one, requests))
+        if production is not None:
+            missing[TRAINING] = requests
     else:
         inferences = Exact.of(Figure.bare(requests, Grade.DECLARED)).scaled(_DAYS_PER_MONTH)
         for part, figure in one.items():
             parts[part] = inferences.times(figure)
-        used = None if cpu is None else inferences.times(cpu).scaled(_HOURS_PER_SECOND)
+        used = None if cpu is None else inferences.times(cpu).scaled(_HOURS_PER_SECOND * here)
+        if grams is not None and kwh is not None:
+            carbon[ENERGY] = inferences.times(kwh).scaled(here).times(grams)
+        if production is not None:
+            parts[TRAINING] = inferences.scaled(_production_share(production, placement.model, choice.version, rates))
     if reserved is not None:
         hours = reserved * HOURS_PER_MONTH * spec.hardware.cpu.value
         parts[RESERVED] = _unused(hours, used).times(Exact.of(rates.core_hour()))
+        if grams is not None and spec.power.idle_watts is not None:
+            idle = Exact.of(Figure.bare(spec.power.idle_watts, Grade.MODELLED)).scaled(
+                reserved * Fraction(HOURS_PER_MONTH, 1000)
+            )
+            carbon[RESERVED] = idle.times(grams)
     if choice.artifact.size:
         fetched = Exact.of(UPDATES_PER_MONTH).scaled(choice.artifact.size * _GB_PER_BYTE)
         parts[UPDATES] = fetched.times(Exact.of(rates.gigabyte()))
     else:
         missing[UPDATES] = "the size of the artifact is not declared"
+    parts.update(_telemetry(placement, rates))
+    shared = rates.shared_device_month()
+    if shared is not None:
+        parts[SHARED] = Exact.of(shared).scaled(Fraction(1, sharers))
     per_1k = None
     if one:
         first, *others = one.values()
@@ -303,7 +373,60 @@ def _one_device(
         per_1k = first.scaled(_THOUSAND).rounded(PER_1K_PLACES)
         if absent:
             per_1k = Figure(per_1k.value, per_1k.low, per_1k.high, Grade.ABSENT)
-    return _OneDevice(profile, rates.book, inferences, parts, missing, per_1k)
+    return _OneDevice(profile, rates.book, inferences, parts, missing, per_1k, carbon, production, placement.document)
+
+
+def _has_traffic(placement: Placement) -> bool:
+    """Whether the deployment itself, besides its model and its requests, says something that costs."""
+    spec = placement.document.spec
+    if not isinstance(spec, EdgeAIDeploymentSpec):
+        return False
+    offload = spec.offload
+    return spec.telemetry.bytes_per_device_day is not None or (offload is not None and bool(offload.expected_share))
+
+
+def _local_share(placement: Placement) -> Fraction:
+    """The share of the requests that devices answer themselves."""
+    spec = placement.document.spec
+    if not isinstance(spec, EdgeAIDeploymentSpec) or spec.offload is None or not spec.offload.expected_share:
+        return _WHOLE
+    return _WHOLE - Fraction(spec.offload.expected_share)
+
+
+def _offloaded(placement: Placement, data: Exact | None, rates: Rates) -> dict[str, Exact]:
+    """What the expected share of one request costs at its endpoint, and over the network beside what ``data`` costs."""
+    offload = placement.document.spec.offload
+    share = Fraction(offload.expected_share)
+    found = {OFFLOAD: Exact.of(rates.offloaded_thousand(offload.price_class)).scaled(share / _THOUSAND)}
+    if offload.bytes_per_request is not None:
+        sent = Exact.of(offload.bytes_per_request.figure(Grade.DECLARED)).scaled(share * _GB_PER_BYTE)
+        carried = sent.times(Exact.of(rates.gigabyte()))
+        found[DATA] = carried if data is None else data.plus(carried)
+    return found
+
+
+def _telemetry(placement: Placement, rates: Rates) -> dict[str, Exact]:
+    """What one device's declared reports cost in a month: on the network, where they are taken in, and kept."""
+    spec = placement.document.spec
+    if not isinstance(spec, EdgeAIDeploymentSpec) or spec.telemetry.bytes_per_device_day is None:
+        return {}
+    day = Exact.of(spec.telemetry.bytes_per_device_day.figure(Grade.DECLARED)).scaled(_GB_PER_BYTE)
+    month = day.scaled(_DAYS_PER_MONTH)
+    found = {
+        TELEMETRY: month.times(Exact.of(rates.gigabyte())),
+        INGESTION: month.times(Exact.of(rates.ingested_gigabyte())),
+    }
+    if spec.telemetry.retention_days is not None:
+        kept = day.scaled(Fraction(spec.telemetry.retention_days))
+        found[STORAGE] = kept.times(Exact.of(rates.stored_gigabyte_month()))
+    return found
+
+
+def _production_share(production: Production, model: str, version: str, rates: Rates) -> Fraction:
+    """What one inference bears of the training and the quantization of its version."""
+    amounts = (amount for amount in (production.training, production.quantization) if amount is not None)
+    paid = sum((rates.in_currency(amount, f"the making of {model} {version}") for amount in amounts), _NOTHING)
+    return paid / Fraction(production.over_inferences)
 
 
 def _unused(hours: Fraction, used: Exact | None) -> Exact:
@@ -336,9 +459,9 @@ def _requests(placement: Placement) -> Decimal | str:
 
 
 def _per_inference(
-    group: Document, placement: Placement, choice: Choice, cpu: Exact | None, rates: Rates
+    placement: Placement, choice: Choice, cpu: Exact | None, kwh: Exact | None, no_kwh: str, rates: Rates
 ) -> tuple[dict[str, Exact], dict[str, str]]:
-    """What one inference costs by part, and why a part is not known."""
+    """What one inference on the device costs by part, and why a part is not known."""
     profile = choice.profile
     parts: dict[str, Exact] = {}
     absent: dict[str, str] = {}
@@ -346,21 +469,24 @@ def _per_inference(
         absent[COMPUTE] = f"no CPU seconds are declared for {placement.model} {choice.version} {choice.artifact.tier}"
     else:
         parts[COMPUTE] = cpu.times(Exact.of(rates.core_hour())).scaled(_HOURS_PER_SECOND)
-    spec: DeviceGroupSpec = group.spec
-    if spec.power.source is not PowerSource.SOLAR:
-        joules = (
-            Exact.of(profile.joules.figure(profile.grade))
-            if profile.joules is not None
-            else _modelled_joules(spec, cpu)
-        )
-        if isinstance(joules, str):
-            absent[ENERGY] = joules
-        else:
-            parts[ENERGY] = joules.times(Exact.of(rates.kilowatt_hour())).scaled(_KWH_PER_JOULE)
+    if kwh is not None:
+        parts[ENERGY] = kwh.times(Exact.of(rates.kilowatt_hour()))
+    elif no_kwh:
+        absent[ENERGY] = no_kwh
     if profile.bytes is not None:
         sent = Exact.of(profile.bytes.figure(profile.grade))
         parts[DATA] = sent.times(Exact.of(rates.gigabyte())).scaled(_GB_PER_BYTE)
     return parts, absent
+
+
+def _kilowatt_hours(spec: DeviceGroupSpec, profile: Profile, cpu: Exact | None) -> tuple[Exact | None, str]:
+    """What one inference takes from the grid; else None and why, "" for a solar device, which takes nothing from it."""
+    if spec.power.source is PowerSource.SOLAR:
+        return None, ""
+    joules = (
+        Exact.of(profile.joules.figure(profile.grade)) if profile.joules is not None else _modelled_joules(spec, cpu)
+    )
+    return (None, joules) if isinstance(joules, str) else (joules.scaled(_KWH_PER_JOULE), "")
 
 
 def _modelled_joules(spec: DeviceGroupSpec, cpu: Exact | None) -> Exact | str:

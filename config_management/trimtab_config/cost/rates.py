@@ -13,7 +13,7 @@ from trimtab_kernel.problems import InputError, Problem, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from trimtab_config.spec.kinds import DeviceGroupSpec, Document, GradedFigure, PriceBookSpec, RegionPrices
+    from trimtab_config.spec.kinds import Amount, DeviceGroupSpec, Document, GradedFigure, PriceBookSpec, RegionPrices
 
 PRICE_GRADE = Grade.DECLARED
 """The grade of a price that names none."""
@@ -124,6 +124,11 @@ class Rates:
             self._core_hour = scaled(hour, 1 / hardware.cpu.value)
         return self._core_hour
 
+    def device_hour(self) -> Figure:
+        """One whole device for one hour."""
+        spec: DeviceGroupSpec = self.group.spec
+        return self._price("deviceHour", self._region().device_hour, spec.hardware.hardware_class)
+
     def kilowatt_hour(self) -> Figure:
         """One kilowatt-hour."""
         return self._region().energy_per_kwh.figure(PRICE_GRADE)
@@ -132,6 +137,46 @@ class Rates:
         """10^9 bytes over the group's network."""
         spec: DeviceGroupSpec = self.group.spec
         return self._price("networkPerGB", self._region().network_per_gb, spec.network.price_class)
+
+    def ingested_gigabyte(self) -> Figure:
+        """10^9 bytes of telemetry taken in."""
+        return self._single("telemetryPerGB", self._region().telemetry_per_gb)
+
+    def stored_gigabyte_month(self) -> Figure:
+        """10^9 bytes kept for a month."""
+        return self._single("storagePerGBMonth", self._region().storage_per_gb_month)
+
+    def offloaded_thousand(self, price_class: str) -> Figure:
+        """A thousand requests to an endpoint of this price class."""
+        return self._price("offloadPer1k", self._region().offload_per_1k, price_class)
+
+    def shared_device_month(self) -> Figure | None:
+        """What the platform costs for one device and month; None where the book shares nothing out."""
+        price = self._region().shared_per_device_month
+        return None if price is None else price.figure(PRICE_GRADE)
+
+    def carbon(self) -> Figure | None:
+        """Kilograms of CO2e of one kilowatt-hour from the grid; None where the book does not say, which is not zero."""
+        intensity = self._region().carbon_per_kwh
+        return None if intensity is None else intensity.figure(PRICE_GRADE)
+
+    def in_currency(self, amount: Amount, place: str) -> Fraction:
+        """An amount that stands elsewhere, in the book's currency, by the book's newest rate.
+
+        Rendering knows no date, so the newest rate counts until a commit brings another; ``validate --as-of`` judges its
+        dates. Raises InputError (F405) for a currency without a rate; ``place`` says what the amount is of.
+        """
+        spec: PriceBookSpec = self.book.spec
+        if amount.currency == spec.currency:
+            return Fraction(amount.amount)
+        rates = [rate for rate in spec.exchange_rates if rate.currency == amount.currency]
+        if not rates:
+            origin, field = self.book.origin, "spec.exchangeRates"
+            expected = f"one, since {place} is in {amount.currency}"
+            raise InputError(
+                Problem("F405", origin.file, origin.line_of(field), field, f"no rate of {amount.currency}", expected)
+            )
+        return Fraction(amount.amount) * Fraction(max(rates, key=lambda rate: rate.valid_from).rate)
 
     def _region_name(self) -> str:
         return self.group.metadata.labels.get(REGION_LABEL, "")
@@ -149,6 +194,11 @@ class Rates:
         price = prices.get(key)
         if price is None:
             raise self._missing(field, f"no price of {key}")
+        return price.figure(PRICE_GRADE)
+
+    def _single(self, name: str, price: GradedFigure | None) -> Figure:
+        if price is None:
+            raise self._missing(f"spec.regions.{self._region_name()}.{name}", f"no price {name}")
         return price.figure(PRICE_GRADE)
 
     def _missing(self, field: str, got: str) -> InputError:

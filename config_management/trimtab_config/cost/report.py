@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from decimal import Context, Decimal
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.canonical import canonical_json
@@ -12,11 +13,12 @@ from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade, weakest
 from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from trimtab_kernel.canonical import Json
 
 _ZERO = Decimal(0)
+_NO_CARBON: Mapping[str, Figure] = MappingProxyType({})
 _SUMS = Context(prec=60)
 PLACES = 6
 """Amounts of a report are whole millionths of the currency: rounded part by part, then only added."""
@@ -30,7 +32,17 @@ RESERVED = "reserved"
 ENERGY = "energy"
 DATA = "data"
 UPDATES = "updates"
-PARTS = (COMPUTE, RESERVED, ENERGY, DATA, UPDATES)
+TELEMETRY = "telemetry"
+INGESTION = "ingestion"
+STORAGE = "storage"
+TRAINING = "training"
+OFFLOAD = "offload"
+SHARED = "shared"
+IDLE = "idle"
+PARTS = (
+    *(COMPUTE, RESERVED, ENERGY, DATA, UPDATES),
+    *(TELEMETRY, INGESTION, STORAGE, TRAINING, OFFLOAD, SHARED, IDLE),
+)
 
 
 def total_of(figures: Iterable[Figure], *, complete: bool = True) -> Figure:
@@ -53,24 +65,32 @@ class Amounts(dict[str, Figure]):
     Not to be changed.
     """
 
-    __slots__ = ("_text", "devices", "inferences", "total")
+    __slots__ = ("_text", "carbon", "devices", "inferences", "total")
 
     def __init__(
-        self, parts: Mapping[str, Figure], devices: Decimal, inferences: Figure | None, *, complete: bool
+        self,
+        parts: Mapping[str, Figure],
+        devices: Decimal,
+        inferences: Figure | None,
+        *,
+        complete: bool,
+        carbon: Mapping[str, Figure] = _NO_CARBON,
     ) -> None:
         super().__init__(parts)
         self.devices = devices
         self.inferences = inferences
+        self.carbon = carbon
         self.total = total_of(parts.values(), complete=complete)
-        self._text: tuple[str, str] | None = None
+        self._text: tuple[str, str, str] | None = None
 
     @property
-    def texts(self) -> tuple[str, str]:
-        """Canonical JSON of the inferences and of the parts."""
+    def texts(self) -> tuple[str, str, str]:
+        """Canonical JSON of the inferences, of the parts, and of the carbon with its key ("" where there is none)."""
         if self._text is None:
             counted = "null" if self.inferences is None else _figure_text(self.inferences)
             parts = ",".join(f'"{part}":{_figure_text(self[part])}' for part in sorted(self))
-            self._text = (counted, f"{{{parts}}}")
+            carbon = f'"carbon":{canonical_json(_carbon_json(self.carbon)).decode()},' if self.carbon else ""
+            self._text = (counted, f"{{{parts}}}", carbon)
         return self._text
 
 
@@ -94,7 +114,7 @@ class Row:
     known is left out of them and named in ``absent`` with the reason. ``per_1k`` is the marginal cost: what a thousand
     more inferences cost in compute, energy and data, so without what is reserved and without updates; ``ceiling`` is
     what the deployment's policy allows for that. ``update_bytes`` is what it takes to bring the version to all these
-    devices once.
+    devices once. ``carbon`` is in grams of CO2e by part, where the price book knows the grid's intensity.
     """
 
     group: str
@@ -114,6 +134,7 @@ class Row:
     update_bytes: int
     ceiling: Ceiling | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    carbon: Mapping[str, Figure] = field(default_factory=lambda: _NO_CARBON)
     total: Figure = field(init=False, repr=False, compare=False)
     """The sum of the parts."""
 
@@ -148,6 +169,7 @@ class Row:
             else {"policy": self.ceiling.policy, "per1kInferences": decimal_text(self.ceiling.amount)},
             "updateBytes": self.update_bytes,
             "tags": dict(self.tags),
+            **({"carbon": _carbon_json(self.carbon)} if self.carbon else {}),
         }
 
     def to_text(self) -> str:
@@ -155,9 +177,9 @@ class Row:
         parts, total = self.parts, self.total
         if not isinstance(parts, Amounts):
             return canonical_json(self.to_json()).decode()
-        counted, listed = parts.texts
+        counted, listed, carbon = parts.texts
         return (
-            f'{{"absent":{_mapping_text(self.absent)},"ceiling":{_ceiling_text(self.ceiling)}'
+            f'{{"absent":{_mapping_text(self.absent)},{carbon}"ceiling":{_ceiling_text(self.ceiling)}'
             f',"currency":{_quoted(self.currency)},"deployment":{{"kind":{_quoted(self.kind)}'
             f',"name":{_quoted(self.name)},"namespace":{_quoted(self.namespace)}}}'
             f',"devices":"{decimal_text(self.devices)}","grade":"{total.grade.value}","group":{_quoted(self.group)}'
@@ -178,6 +200,7 @@ class Total:
     figure: Figure
     parts: Mapping[str, Figure]
     incomplete: int
+    carbon: Mapping[str, Figure] = field(default_factory=lambda: _NO_CARBON)
 
     def to_json(self) -> dict[str, Json]:
         """Amounts as exact decimal text."""
@@ -186,6 +209,7 @@ class Total:
             **_amount_json(self.figure),
             "parts": {part: figure_json(self.parts[part]) for part in PARTS if part in self.parts},
             "incompleteRows": self.incomplete,
+            **({"carbon": _carbon_json(self.carbon)} if self.carbon else {}),
         }
 
 
@@ -202,13 +226,13 @@ class CostReport:
         for currency in sorted({row.currency for row in self.rows}):
             rows = [row for row in self.rows if row.currency == currency]
             incomplete = sum(1 for row in rows if row.absent)
-            parts = {}
-            for part in PARTS:
-                figures = [row.parts[part] for row in rows if part in row.parts]
-                missing = any(part in row.absent for row in rows)
-                if figures:
-                    parts[part] = total_of(figures, complete=not missing)
-            found.append(Total(currency, total_of(parts.values(), complete=not incomplete), parts, incomplete))
+            missing = {part for row in rows if row.absent for part in row.absent}
+            parts = _sums((row.parts for row in rows), missing)
+            # A row without carbon beside rows that have some makes the sum a part of the truth, and it says so.
+            blind = any(not row.carbon for row in rows)
+            carbon = _sums((row.carbon for row in rows if row.carbon), set(PARTS) if blind else missing)
+            whole = total_of(parts.values(), complete=not incomplete)
+            found.append(Total(currency, whole, parts, incomplete, carbon))
         return tuple(found)
 
     def of(self, group: str) -> CostReport:
@@ -228,6 +252,24 @@ class CostReport:
         rows = ",".join([row.to_text() for row in self.rows])
         totals = canonical_json([total.to_json() for total in self.totals]).decode()
         return f'{{"period":{canonical_json(_period_json()).decode()},"rows":[{rows}],"totals":{totals}}}'.encode()
+
+
+def _sums(rows: Iterable[Mapping[str, Figure]], missing: Container[str]) -> dict[str, Figure]:
+    """The sum of each part; one that is ``missing`` from a row is marked absent."""
+    figures: dict[str, list[Figure]] = {}
+    for row in rows:
+        for part, figure in row.items():
+            figures.setdefault(part, []).append(figure)
+    return {part: total_of(figures[part], complete=part not in missing) for part in PARTS if part in figures}
+
+
+def _carbon_json(carbon: Mapping[str, Figure]) -> dict[str, Json]:
+    """Grams of CO2e: the sum, and what of it belongs to which part."""
+    return {
+        "unit": "gCO2e",
+        **_amount_json(total_of(carbon.values())),
+        "parts": {part: figure_json(carbon[part]) for part in PARTS if part in carbon},
+    }
 
 
 def _period_json() -> dict[str, Json]:

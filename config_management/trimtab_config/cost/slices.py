@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Dimension(StrEnum):
-    """What a bill is cut by: a tag of the deployments, the model, or the region of the group."""
+    """What a bill is cut by: a tag of the deployments, the model, its version, the group, or the region of the group."""
 
     PROJECT = "project"
     APP = "app"
@@ -26,6 +26,8 @@ class Dimension(StrEnum):
     ENVIRONMENT = "environment"
     MODEL = "model"
     REGION = "region"
+    GROUP = "group"
+    VERSION = "version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ def slices(report: CostReport, dimension: Dimension, regions: Mapping[str, str])
 def _value(row: Row, dimension: Dimension, regions: Mapping[str, str]) -> str | None:
     if dimension is Dimension.MODEL:
         return row.model
+    if dimension is Dimension.GROUP:
+        return row.group
+    if dimension is Dimension.VERSION:
+        return f"{row.model} {row.version}"
     if dimension is Dimension.REGION:
         return regions.get(row.group) or None
     return dict(row.tags).get(dimension.value)

@@ -80,6 +80,12 @@ def _deployment(check: _Check, spec: EdgeAIDeploymentSpec) -> None:
     gpu = spec.resource_limits.gpu
     if gpu is not None and gpu.value.denominator != 1:
         check.add("F104", "spec.resourceLimits.gpu", f'"{gpu}"', "a whole number of GPUs")
+    check.figure("spec.telemetry.bytesPerDeviceDay", spec.telemetry.bytes_per_device_day)
+    if spec.offload is not None:
+        check.figure("spec.offload.bytesPerRequest", spec.offload.bytes_per_request)
+        if spec.offload.expected_share is not None and spec.offload.price_class is None:
+            expected = "the priceClass of the endpoint, since expectedShare asks for its price"
+            check.add("F131", "spec.offload.expectedShare", "no priceClass", expected)
     rollout, path = spec.rollout, "spec.rollout.waves"
     check.unique(path, "name", (wave.name for wave in rollout.waves))
     reached = Fraction(0)
@@ -136,6 +142,10 @@ def _device_group(check: _Check, spec: DeviceGroupSpec) -> None:
 
 def _model(check: _Check, spec: ModelSpec) -> None:
     check.unique("spec.versions", "version", (version.version for version in spec.versions))
+    for index, version in enumerate(spec.versions):
+        if version.production is not None and not version.production.over_inferences:
+            path = f"spec.versions[{index}].production.overInferences"
+            check.add("F130", path, "0", "how many inferences share the cost, above 0")
     cohorts = spec.alignment.attribute.cohorts if spec.alignment else {}
     for index, version in enumerate(spec.versions):
         place = f"spec.versions[{index}]"
@@ -209,6 +219,33 @@ def _price_book(check: _Check, spec: PriceBookSpec) -> None:
         check.figure(f"{place}.energyPerKWh", prices.energy_per_kwh)
         check.figure(f"{place}.carbonPerKWh", prices.carbon_per_kwh)
         check.figure(f"{place}.telemetryPerGB", prices.telemetry_per_gb)
+        check.figure(f"{place}.storagePerGBMonth", prices.storage_per_gb_month)
+        check.figure(f"{place}.sharedPerDeviceMonth", prices.shared_per_device_month)
+        for name, figure in prices.offload_per_1k.items():
+            check.figure(f"{place}.offloadPer1k.{name}", figure)
+    _exchange_rates(check, spec)
+
+
+def _exchange_rates(check: _Check, spec: PriceBookSpec) -> None:
+    """No rate of nothing, of the book's own currency, or of a currency that already has one for the same day."""
+    for index, rate in enumerate(spec.exchange_rates):
+        place = f"spec.exchangeRates[{index}]"
+        if not rate.rate:
+            check.add("F130", f"{place}.rate", "0", "what one unit of the currency is worth, above 0")
+        if rate.currency == spec.currency:
+            check.add(
+                "F130", f"{place}.currency", rate.currency, f"another currency than the book's own {spec.currency}"
+            )
+        if rate.valid_from > rate.valid_until:
+            expected = f"a date not before validFrom ({rate.valid_from})"
+            check.add("F125", f"{place}.validUntil", str(rate.valid_until), expected)
+        for before, other in enumerate(spec.exchange_rates[:index]):
+            apart = rate.valid_from > other.valid_until or rate.valid_until < other.valid_from
+            if other.currency == rate.currency and not apart:
+                hint = f"the other one is on line {check.origin.line_of(f'spec.exchangeRates[{before}]')}"
+                expected = f"one rate of {rate.currency} for each day"
+                check.add("F130", place, f"a second rate of {rate.currency} for the same days", expected, hint)
+                break
 
 
 def _hold(check: _Check, spec: HoldSpec) -> None:

@@ -252,12 +252,27 @@ class UpdateRules:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetryUse:
+    """What a device reports of the model: bytes a day, and for how many days they are kept where they arrive."""
+
+    bytes_per_device_day: GradedFigure | None = None
+    retention_days: PositiveField | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Offload:
-    """A named V2 endpoint that takes requests when the device is constrained."""
+    """A named V2 endpoint that takes requests when the device is constrained.
+
+    For the estimate: the share of requests (0 to 1) that are expected to go there, ``price_class`` of the endpoint in the
+    price book (``offloadPer1k``), and the bytes that such a request takes over the network.
+    """
 
     endpoint: UriField
     jurisdiction: TextField
     when: tuple[TextField, ...] = ()
+    expected_share: RatioField | None = None
+    price_class: LabelNameField | None = None
+    bytes_per_request: GradedFigure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +315,7 @@ class EdgeAIDeploymentSpec:
     tags: Tags = part(Tags)
     inference: InferenceBudget = part(InferenceBudget)
     update: UpdateRules = part(UpdateRules)
+    telemetry: TelemetryUse = part(TelemetryUse)
     offload: Offload | None = None
     experiment: Experiment | None = None
     workload: Workload = Workload.DAEMON_SET
@@ -582,6 +598,15 @@ class Lineage:
 
 
 @dataclass(frozen=True, slots=True)
+class Production:
+    """What it took to make a version, spread over the inferences that it is expected to answer in its life."""
+
+    over_inferences: NumberField
+    training: Amount | None = None
+    quantization: Amount | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """One released version."""
 
@@ -590,6 +615,7 @@ class ModelVersion:
     released: DateField | None = None
     evaluation: Evaluation = part(Evaluation)
     lineage: Lineage = part(Lineage)
+    production: Production | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -771,7 +797,9 @@ class RegionPrices:
 
     ``device_hour``: one device for one hour, by hardware class (purchase amortised over its life, or the node price).
     ``energy_per_kwh``: one kilowatt-hour. ``carbon_per_kwh``: kg CO2e per kilowatt-hour. ``network_per_gb``: 10^9
-    bytes by price class. ``telemetry_per_gb``: ingestion of 10^9 bytes.
+    bytes by price class. ``telemetry_per_gb``: ingestion of 10^9 bytes. ``storage_per_gb_month``: 10^9 bytes kept for a
+    month. ``offload_per_1k``: a thousand requests to an endpoint, by its price class. ``shared_per_device_month``: what
+    the platform itself costs for one device (control plane, registry, observability).
     """
 
     device_hour: Mapping[LabelNameField, GradedFigure]
@@ -779,6 +807,19 @@ class RegionPrices:
     network_per_gb: Mapping[LabelNameField, GradedFigure] = field(metadata={"yaml": "networkPerGB"})
     carbon_per_kwh: GradedFigure | None = named("carbonPerKWh", default=None)
     telemetry_per_gb: GradedFigure | None = named("telemetryPerGB", default=None)
+    storage_per_gb_month: GradedFigure | None = named("storagePerGBMonth", default=None)
+    offload_per_1k: Mapping[LabelNameField, GradedFigure] = empty_mapping()
+    shared_per_device_month: GradedFigure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRate:
+    """One unit of ``currency`` is ``rate`` of the book's own currency, from one day to another, both included."""
+
+    currency: CurrencyField
+    rate: NumberField
+    valid_from: DateField
+    valid_until: DateField
 
 
 @dataclass(frozen=True, slots=True)
@@ -790,6 +831,7 @@ class PriceBookSpec:
     valid_until: DateField
     regions: Mapping[RegionField, RegionPrices]
     source: TextField | None = None
+    exchange_rates: tuple[ExchangeRate, ...] = ()
 
 
 # ---------------------------------------------------------------- Hold

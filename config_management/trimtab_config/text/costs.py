@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import TYPE_CHECKING
 
 from trimtab_config.cost.amounts import significant_text
-from trimtab_config.cost.report import COMPUTE, DATA, ENERGY, RESERVED, UPDATES, UPDATES_PER_MONTH
+from trimtab_config.cost.rates import to_decimal
+from trimtab_config.cost.report import UPDATES_PER_MONTH, total_of
 from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade, price_text
 
 if TYPE_CHECKING:
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 
     from rich.console import JustifyMethod, RenderableType
 
+    from trimtab_config.cost.exchange import Exchange
+    from trimtab_config.cost.idle import Idle
     from trimtab_config.cost.report import CostReport, Row, Total
     from trimtab_config.cost.slices import Dimension, Slice
 
-_PART_NAMES = {COMPUTE: "compute", RESERVED: "reserved", ENERGY: "energy", DATA: "data", UPDATES: "updates"}
 UNKNOWN = "-"
 _WHAT_A_MONTH_PAYS = (
     "COST A MONTH pays for what is reserved of the devices or used, whichever is more; what no deployment reserves is in"
@@ -86,6 +88,7 @@ def cost_table(report: CostReport, silent_groups: Sequence[str] = ()) -> CostTab
         for row in report.rows
         if row.uses_more_than_reserved
     ]
+    notes += _carbon(report)
     notes += _what_is_absent(report)
     if silent_groups:
         notes.append(f"Nothing runs in {', '.join(silent_groups)}.")
@@ -94,6 +97,30 @@ def cost_table(report: CostReport, silent_groups: Sequence[str] = ()) -> CostTab
         notes.insert(0, f"{len(beyond)} of {len(report.rows)} lines are beyond the ceiling of their policy.")
     totals = tuple(_total_cells(total) for total in report.totals)
     return CostTable(tuple(lines), totals, tuple(notes), beyond)
+
+
+def with_notes(table: CostTable, idle: Sequence[Idle], rule: str | None, rates: Sequence[Exchange] = ()) -> CostTable:
+    """The table that also says what is idle, who bears it, and by which exchange rates amounts were converted."""
+    notes = list(table.notes)
+    for currency in sorted({each.currency for each in idle}):
+        own = [each for each in idle if each.currency == currency]
+        remainder, bill = total_of(each.figure for each in own), total_of(each.bill for each in own)
+        borne = "in no line" if rule == "separate" else f"borne by the models, {rule}"
+        amounts = f"{money_text(remainder.value)} of the {money_text(bill.value)} {currency}"
+        bounds = f"{money_text(remainder.low)} - {money_text(remainder.high)}"
+        notes.append(f"Idle: {amounts} that the devices cost ({bounds}), {borne}.")
+        if rule == "separate":
+            notes += [
+                f"  {each.group}: {money_text(each.figure.value)} {currency}"
+                for each in sorted(own, key=lambda each: -each.figure.value)
+                if each.figure.value
+            ]
+    notes += [
+        f"1 {each.source} is {significant_text(to_decimal(each.rate), 8)} {each.target} from {each.valid_from} to"
+        f" {each.valid_until} ({each.book})."
+        for each in rates
+    ]
+    return replace(table, notes=tuple(notes))
 
 
 def slice_table(report: CostReport, cut: Sequence[Slice], dimension: Dimension) -> CostTable:
@@ -115,7 +142,7 @@ def slice_table(report: CostReport, cut: Sequence[Slice], dimension: Dimension) 
         Column("GRADE"),
         Column("SHARE", number=True, dropped=2, style="dim"),
     )
-    notes = (*_what_is_assumed(), *_what_is_absent(report))
+    notes = (*_what_is_assumed(), *_carbon(report), *_what_is_absent(report))
     return CostTable(tuple(lines), totals, notes, columns=columns)
 
 
@@ -136,6 +163,18 @@ def _what_is_absent(report: CostReport) -> tuple[str, ...]:
         f'"≥" and {UNKNOWN}: a part is not known and not counted as zero:',
         *(f"  {model}: {reason}" for model, reason in reasons),
     )
+
+
+def _carbon(report: CostReport) -> tuple[str, ...]:
+    """Kilograms of CO2e of all rows that have a figure, and how many have none."""
+    known = [total_of(row.carbon.values()) for row in report.rows if row.carbon]
+    if not known:
+        return ()
+    kilograms = total_of(known)
+    shown, low, high = (significant_text(bound / 1000, 4) for bound in (kilograms.value, kilograms.low, kilograms.high))
+    blind = len(report.rows) - len(known)
+    rest = f"; {blind} lines without a figure are not in it" if blind else ""
+    return (f"Carbon: {shown} kg CO2e from the grid ({low} - {high}), {kilograms.grade.value}{rest}.",)
 
 
 def _is_beyond(row: Row) -> bool:
@@ -191,7 +230,7 @@ def _mostly(row: Row) -> str:
         return UNKNOWN
     part = max(row.parts, key=lambda name: row.parts[name].value)
     share = row.parts[part].value / total * 100
-    return f"{_PART_NAMES[part]} {share.quantize(Decimal(1))} %"
+    return f"{part} {share.quantize(Decimal(1))} %"
 
 
 def _widths(table: CostTable) -> list[int]:

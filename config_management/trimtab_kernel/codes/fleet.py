@@ -181,6 +181,18 @@ CODES: tuple[Code, ...] = (
         "The arms of an experiment divide the devices between them.",
         "Lower the shares so that they add up to 100 % at most.",
     ),
+    Code(
+        "F130",
+        "rate that means nothing",
+        "A rate turns amounts into others: nought, a currency's rate to itself, or two rates for one day give no answer.",
+        "Correct the rate, its currency or its dates.",
+    ),
+    Code(
+        "F131",
+        "price class missing",
+        "A share of requests that goes to an endpoint costs what the endpoint costs, so the price must be findable.",
+        "Name the price class, and put its price in the price book under offloadPer1k.",
+    ),
     # ---- F2: references between objects
     Code(
         "F201",
@@ -242,5 +254,11 @@ CODES: tuple[Code, ...] = (
         "model too old",
         "The alignment policy limits how long ago a model may have been released.",
         "Release and deploy a newer version, or change maximumModelAge in the policy.",
+    ),
+    Code(
+        "F604",
+        "exchange rate out of date",
+        "The price book has rates of this currency, and none of them holds on the date, so nothing can be converted.",
+        "Add a rate that holds on the date to spec.exchangeRates.",
     ),
 )

@@ -117,4 +117,22 @@ CODES: tuple[Code, ...] = (
         "Two books that price the same region are equally new, so either could be meant.",
         "Name one with --price-book, or remove the one that is out of date.",
     ),
+    Code(
+        "F405",
+        "exchange rate missing",
+        "Amounts in two currencies have no sum; taking one for the other would be wrong by as much as the rate.",
+        "Add the rate with its dates to spec.exchangeRates of a price book, or ask for no single currency.",
+    ),
+    Code(
+        "F406",
+        "exchange rate not valid on the day",
+        "A rate holds between two dates; one of another time gives a sum that nobody can check.",
+        "Add a rate that holds on the day, or name a day that the rates cover with --as-of.",
+    ),
+    Code(
+        "F407",
+        "two exchange rates at once",
+        "Two price books give different rates for the same day, so either could be meant.",
+        "Remove the one that is wrong, or name the book with --price-book.",
+    ),
 )
