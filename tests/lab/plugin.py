@@ -17,6 +17,7 @@ import yaml
 from tests.lab.argocd import ArgoCD, ArgoOptions, install_argocd, start_argocd
 from tests.lab.cluster import Cluster, start_cluster
 from tests.lab.flux import Flux, start_flux
+from tests.lab.postgresql import Postgresql, postgresql_server
 from tests.lab.processes import Processes
 from tests.lab.programs import lab_program
 from tests.lab.registry import Registry, start_registry
@@ -63,6 +64,13 @@ def cluster(lab_processes: Processes, lab_directory: Path) -> Cluster:
 def trimtab_kinds(cluster: Cluster) -> None:
     """The custom resource definitions of Trimtab, as its chart brings them."""
     cluster.install([yaml.safe_load(file.read_text("utf-8")) for file in sorted(CHARTED.glob("*.yaml"))])
+
+
+@pytest.fixture(scope="session")
+def postgresql(lab_processes: Processes) -> Iterator[Postgresql]:
+    """A PostgreSQL server."""
+    with postgresql_server(lab_processes) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,39 @@ class Pending:
     record: Record
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Something that came in from outside and was written down before it was acknowledged.
+
+    ``source`` and ``key`` (an envelope's, event's or delivery's id) name it for ever; ``body`` is its text; ``answer`` is what
+    was answered, None where it was not acted upon yet. ``at`` is Unix seconds.
+    """
+
+    number: int
+    source: str
+    key: str
+    at: float
+    body: str
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """An incident of which chat may not say yet what is true. ``changed`` grows with every change of any incident."""
+
+    incident: str
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingNotice:
+    """Something that is to be said to alert receivers, as JSON text; ``number`` orders them."""
+
+    number: int
+    key: str
+    body: str
+
+
 class Reading(Protocol):
     """One consistent view of the memory."""
 
@@ -62,6 +95,34 @@ class Reading(Protocol):
         """The newest ledger entry that the bot knows to be durable: what a verifier must find."""
         ...
 
+    def epoch(self) -> int:
+        """The newest fencing token that was taken; 0 where none was."""
+        ...
+
+    def unsaid(self) -> tuple[Unsaid, ...]:
+        """Incidents that changed since chat was last known to say what is true of them, the longest waiting first."""
+        ...
+
+    def delivery(self, source: str, key: str) -> Delivery | None:
+        """What came in under this key."""
+        ...
+
+    def unanswered(self, source: str) -> tuple[Delivery, ...]:
+        """Deliveries that were not acted upon yet, in order."""
+        ...
+
+    def pending_notices(self, limit: int = 100) -> tuple[PendingNotice, ...]:
+        """What is to be said to alert receivers, in order."""
+        ...
+
+    def installation(self, team: str) -> str | None:
+        """The JSON text of one workspace's installation."""
+        ...
+
+    def installations(self) -> tuple[str, ...]:
+        """All of them, by team."""
+        ...
+
 
 class Writing(Reading, Protocol):
     """A transaction that may change things."""
@@ -92,6 +153,46 @@ class Writing(Reading, Protocol):
 
     def mark_written(self, number: int, head: Head) -> None:
         """The ledger has this record now, as entry ``head``."""
+        ...
+
+    def take_leadership(self, holder: str) -> int:
+        """A fencing token that is larger than every one before; from now on transactions under an older one are refused."""
+        ...
+
+    def mark_said(self, said: Unsaid) -> None:
+        """Chat says what was true at ``said.changed``; where the incident has changed since, it stays unsaid."""
+        ...
+
+    def add_delivery(self, source: str, key: str, at: float, body: str) -> bool:
+        """Write down what came in; False where it is there already."""
+        ...
+
+    def answer_delivery(self, source: str, key: str, answer: str) -> None:
+        """It was acted upon."""
+        ...
+
+    def forget_deliveries(self, before: float) -> int:
+        """Remove what was answered and came in before this time; gives how many."""
+        ...
+
+    def add_notice(self, key: str, body: str) -> None:
+        """Queue something for the alert receivers. A repeat of its key is ignored."""
+        ...
+
+    def mark_notice(self, number: int, at: float) -> None:
+        """The receivers have it."""
+        ...
+
+    def put_installation(self, team: str, body: str | None) -> None:
+        """Add or replace a workspace's installation; None removes it."""
+        ...
+
+    def add_one_use(self, digest: str, expires_at: float) -> None:
+        """Remember a secret that counts once, by its digest."""
+        ...
+
+    def take_one_use(self, digest: str, at: float) -> bool:
+        """Whether the secret was there and not expired; it and all that have expired are gone afterwards."""
         ...
 
 

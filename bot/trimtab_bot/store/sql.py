@@ -1,4 +1,4 @@
-"""The store over SQLAlchemy Core: SQLite by default. One instance may be used from any thread."""
+"""The store over SQLAlchemy Core: SQLite, or PostgreSQL for replicas. One instance may be used from any thread."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trimtab_bot.codec import CodecError, decode, encode
 from trimtab_bot.ledger.interface import EntryKind, Head, Record
 from trimtab_bot.records import ChatMessage, Incident, IncidentPhase, Proposal, TimelineRecord, VerifiedState
 from trimtab_bot.store import tables
-from trimtab_bot.store.engine import open_sqlite
-from trimtab_bot.store.interface import Pending
+from trimtab_bot.store.engine import FAILURES, open_postgresql, open_sqlite, reading_options
+from trimtab_bot.store.interface import Delivery, Pending, PendingNotice, Unsaid
 from trimtab_bot.store.migrations import migrate
 from trimtab_kernel.canonical import canonical_json
-from trimtab_kernel.problems import OutsideError
+from trimtab_kernel.problems import OutsideError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from trimtab_bot.store.interface import Reading, Writing
 
 T = TypeVar("T")
+_WRITERS = 0x7472696D01  # the advisory lock of those who write the store
+_LEADERSHIP = 1  # the only row of its table
 
 
 class SqlStore:
@@ -42,6 +44,11 @@ class SqlStore:
         """The store in one SQLite file, made where there is none."""
         return cls(open_sqlite(path), path.name)
 
+    @classmethod
+    def connect(cls, url: str) -> SqlStore:
+        """The store in a PostgreSQL database. Raises InputError (B111, B109) and OutsideError."""
+        return cls(open_postgresql(url, _WRITERS), "PostgreSQL")
+
     def close(self) -> None:
         """Lets go of the database."""
         self._engine.dispose()
@@ -49,22 +56,26 @@ class SqlStore:
     @contextmanager
     def reading(self) -> Iterator[Reading]:
         """See the port."""
-        with self._answering(), self._engine.connect().execution_options(reading=True) as connection:
+        options = reading_options(self._engine)
+        with self._answering(), self._engine.connect().execution_options(**options) as connection:
             yield _Session(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[Writing]:
         """See the port."""
         with self._answering(), self._engine.begin() as connection:
-            yield _Session(connection)
+            session = _Session(connection)
+            yield session
+            session.mark_unsaid()
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """Turns what the database says of the disk or of locks into our error."""
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-            raise OutsideError(f"the state in {self._place} does not answer: {error.orig}") from error
+        except FAILURES as error:
+            reason = printable(str(error.orig), 300)
+            raise OutsideError(f"the state in {self._place} does not answer: {reason}") from error
         except CodecError as error:
             reason = f"a record in {self._place} cannot be read ({error}); restore the state directory from a backup"
             raise OutsideError(reason) from error
@@ -75,6 +86,7 @@ class _Session:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self._changed: list[str] = []
 
     # ------------------------------------------------ reading
 
@@ -125,6 +137,38 @@ class _Session:
         row = self._connection.execute(query).first()
         return None if row is None else Head(row.entry_index, row.entry_hash)
 
+    def epoch(self) -> int:
+        found: int | None = self._connection.execute(sa.select(tables.LEADERSHIP.c.epoch)).scalar()
+        return found or 0
+
+    def unsaid(self) -> tuple[Unsaid, ...]:
+        query = sa.select(tables.CHAT_OUTBOX).order_by(tables.CHAT_OUTBOX.c.changed, tables.CHAT_OUTBOX.c.incident)
+        return tuple(Unsaid(row.incident, row.changed) for row in self._connection.execute(query))
+
+    def delivery(self, source: str, key: str) -> Delivery | None:
+        table = tables.DELIVERIES
+        row = self._connection.execute(sa.select(table).where(table.c.source == source, table.c.key == key)).first()
+        return None if row is None else Delivery(*row)
+
+    def unanswered(self, source: str) -> tuple[Delivery, ...]:
+        table = tables.DELIVERIES
+        query = sa.select(table).where(table.c.source == source, table.c.answer.is_(None)).order_by(table.c.number)
+        return tuple(Delivery(*row) for row in self._connection.execute(query))
+
+    def pending_notices(self, limit: int = 100) -> tuple[PendingNotice, ...]:
+        table = tables.NOTICES
+        query = sa.select(table).where(table.c.done_at.is_(None)).order_by(table.c.number).limit(limit)
+        return tuple(PendingNotice(row.number, row.key, row.body) for row in self._connection.execute(query))
+
+    def installation(self, team: str) -> str | None:
+        table = tables.INSTALLATIONS
+        found: str | None = self._connection.execute(sa.select(table.c.body).where(table.c.team == team)).scalar()
+        return found
+
+    def installations(self) -> tuple[str, ...]:
+        query = sa.select(tables.INSTALLATIONS.c.body).order_by(tables.INSTALLATIONS.c.team)
+        return tuple(self._connection.execute(query).scalars())
+
     def _bodies(self, kind: type[T], table: sa.Table, only: sa.ColumnElement[bool]) -> tuple[T, ...]:
         query = sa.select(table.c.body).where(only).order_by(table.c.number)
         return tuple(decode(kind, json.loads(row.body)) for row in self._connection.execute(query))
@@ -141,6 +185,7 @@ class _Session:
             is_open=incident.phase is not IncidentPhase.CLOSED,
             body=_text(incident),
         )
+        self._changed.append(incident.id)
 
     def put_proposal(self, proposal: Proposal) -> None:
         self._put(
@@ -151,9 +196,12 @@ class _Session:
             is_settled=proposal.closed_on_host,
             body=_text(proposal),
         )
+        self._changed.append(proposal.incident_id)
 
     def add_timeline(self, entry: TimelineRecord) -> None:
-        self._connection.execute(tables.TIMELINE.insert().values(subject=entry.subject, at=entry.at, text=entry.text))
+        text = entry.text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # which no column of PostgreSQL takes
+        self._connection.execute(tables.TIMELINE.insert().values(subject=entry.subject, at=entry.at, text=text))
+        self._changed.append(entry.subject)
 
     def add_verified(self, state: VerifiedState) -> bool:
         table = tables.VERIFIED
@@ -188,6 +236,68 @@ class _Session:
     def mark_written(self, number: int, head: Head) -> None:
         update = tables.OUTBOX.update().where(tables.OUTBOX.c.number == number)
         self._connection.execute(update.values(entry_index=head.index, entry_hash=head.hash))
+
+    def take_leadership(self, holder: str) -> int:
+        table, epoch = tables.LEADERSHIP, self.epoch() + 1
+        values = {"epoch": epoch, "holder": holder}
+        if self._connection.execute(table.update().values(**values)).rowcount == 0:
+            self._connection.execute(table.insert().values(id=_LEADERSHIP, **values))
+        return epoch
+
+    def mark_unsaid(self) -> None:
+        """Queue for chat what this transaction changed; the store calls it before the commit."""
+        table = tables.CHAT_OUTBOX
+        if not self._changed:
+            return
+        newest: int = self._connection.execute(sa.select(sa.func.max(table.c.changed))).scalar() or 0
+        for number, incident in enumerate(dict.fromkeys(self._changed), newest + 1):
+            update = table.update().where(table.c.incident == incident).values(changed=number)
+            if self._connection.execute(update).rowcount == 0:
+                self._connection.execute(table.insert().values(incident=incident, changed=number))
+
+    def mark_said(self, said: Unsaid) -> None:
+        table = tables.CHAT_OUTBOX
+        same = (table.c.incident == said.incident, table.c.changed == said.changed)
+        self._connection.execute(table.delete().where(*same))
+
+    def add_delivery(self, source: str, key: str, at: float, body: str) -> bool:
+        if self.delivery(source, key) is not None:
+            return False
+        self._connection.execute(tables.DELIVERIES.insert().values(source=source, key=key, at=at, body=body))
+        return True
+
+    def answer_delivery(self, source: str, key: str, answer: str) -> None:
+        table = tables.DELIVERIES
+        same = (table.c.source == source, table.c.key == key)
+        self._connection.execute(table.update().where(*same).values(answer=answer))
+
+    def forget_deliveries(self, before: float) -> int:
+        table = tables.DELIVERIES
+        gone = self._connection.execute(table.delete().where(table.c.at < before, table.c.answer.is_not(None)))
+        return gone.rowcount
+
+    def add_notice(self, key: str, body: str) -> None:
+        table = tables.NOTICES
+        if self._connection.execute(sa.select(table.c.number).where(table.c.key == key)).first() is None:
+            self._connection.execute(table.insert().values(key=key, body=body))
+
+    def mark_notice(self, number: int, at: float) -> None:
+        self._connection.execute(tables.NOTICES.update().where(tables.NOTICES.c.number == number).values(done_at=at))
+
+    def put_installation(self, team: str, body: str | None) -> None:
+        table = tables.INSTALLATIONS
+        if body is None:
+            self._connection.execute(table.delete().where(table.c.team == team))
+        elif self._connection.execute(table.update().where(table.c.team == team).values(body=body)).rowcount == 0:
+            self._connection.execute(table.insert().values(team=team, body=body))
+
+    def add_one_use(self, digest: str, expires_at: float) -> None:
+        self._connection.execute(tables.ONE_USE.insert().values(digest=digest, expires_at=expires_at))
+
+    def take_one_use(self, digest: str, at: float) -> bool:
+        table = tables.ONE_USE
+        self._connection.execute(table.delete().where(table.c.expires_at <= at))
+        return self._connection.execute(table.delete().where(table.c.digest == digest)).rowcount == 1
 
     def _put(self, table: sa.Table, record_id: str, **values: object) -> None:
         try:

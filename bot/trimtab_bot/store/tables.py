@@ -7,6 +7,12 @@ import sqlalchemy as sa
 METADATA = sa.MetaData()
 
 SCHEMA = sa.Table("schema_version", METADATA, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
+"""How programs before Alembic counted; kept so that they refuse a store of today."""
+COUNTED_LAST = 1000
+
+ALEMBIC = sa.Table("alembic_version", METADATA, sa.Column("version_num", sa.String(32), nullable=False))
+"""As Alembic makes it, its key's name included."""
+ALEMBIC.append_constraint(sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
 
 INCIDENTS = sa.Table(
     "incidents",
@@ -74,4 +80,71 @@ OUTBOX = sa.Table(
     sa.Column("entry_index", sa.Integer),
     sa.Column("entry_hash", sa.Text),
 )
-sa.Index("ledger_outbox_pending", OUTBOX.c.number, sqlite_where=OUTBOX.c.entry_index.is_(None))
+sa.Index(
+    "ledger_outbox_pending",
+    OUTBOX.c.number,
+    sqlite_where=OUTBOX.c.entry_index.is_(None),
+    postgresql_where=OUTBOX.c.entry_index.is_(None),
+)
+
+LEADERSHIP = sa.Table(
+    "leadership",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+)
+"""One row: the fencing token. Who leads has taken the newest epoch; a transaction of an older one is refused."""
+
+DELIVERIES = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text),
+    sa.UniqueConstraint("source", "key", name="deliveries_once"),
+)
+"""What came in from outside, written down before it is acknowledged; ``answer`` is None until it was acted upon."""
+
+CHAT_OUTBOX = sa.Table(
+    "chat_outbox",
+    METADATA,
+    sa.Column("incident", sa.Text, primary_key=True),
+    sa.Column("changed", sa.Integer, nullable=False, index=True),
+)
+"""Incidents of which chat may not say yet what is true: one row for each, however much has happened."""
+
+NOTICES = sa.Table(
+    "notices",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("done_at", sa.Float),
+)
+"""What is to be said to alert receivers, in order."""
+sa.Index(
+    "notices_pending",
+    NOTICES.c.number,
+    sqlite_where=NOTICES.c.done_at.is_(None),
+    postgresql_where=NOTICES.c.done_at.is_(None),
+)
+
+INSTALLATIONS = sa.Table(
+    "installations",
+    METADATA,
+    sa.Column("team", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+"""Workspaces in which the chat app was installed."""
+
+ONE_USE = sa.Table(
+    "one_use",
+    METADATA,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+"""Digests of secrets that count once, such as the state of an installation that was begun."""

@@ -55,6 +55,12 @@ CODES: tuple[Code, ...] = (
         "Put the token, or the App's private key (PEM), into the file that is named; let only the bot read it (chmod 600).",
     ),
     Code(
+        "B111",
+        "the database's address cannot be used",
+        "Replicas share their memory in PostgreSQL, and the file must hold one address of such a database.",
+        "Write postgresql://USER:PASSWORD@HOST/DATABASE into the file that database.urlFile names, readable for the bot alone.",
+    ),
+    Code(
         "B109",
         "the state was written by a newer Trimtab",
         "An older program does not know what the newer one wrote and could act on half of it.",
