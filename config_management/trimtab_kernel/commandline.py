@@ -7,10 +7,10 @@ import json
 import os
 import sys
 import textwrap
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from trimtab_kernel.problems import ExitCode, InputError, Problem, TrimtabError, printable
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

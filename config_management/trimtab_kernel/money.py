@@ -7,9 +7,10 @@ independent, so ``low`` and ``high`` of a sum are the sums of lows and highs. Th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from enum import Enum
+
+from trimtab_kernel.records import dataclass
 
 HOURS_PER_MONTH = 730  # 8,760 h / 12: the month of every monthly figure
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)

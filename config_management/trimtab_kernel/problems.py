@@ -8,9 +8,10 @@ shows all of them. Exceptions are few, and are split by what the reader should d
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,11 +110,13 @@ def quoted(value: object, limit: int = 80) -> str:
     return f'"{printable(text)}"' if isinstance(value, str) else printable(text)
 
 
-@dataclass(slots=True)
 class Collector:
     """Gathers problems while a document is read, so that all of them are shown at once."""
 
-    problems: list[Problem] = field(default_factory=list)
+    __slots__ = ("problems",)
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
 
     def add(self, problem: Problem) -> None:
         """Remember one more problem."""

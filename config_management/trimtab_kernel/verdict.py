@@ -7,11 +7,11 @@ anything back and never lets anything pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.freshness import Fresh, Freshness
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from trimtab_kernel.intervals import Interval

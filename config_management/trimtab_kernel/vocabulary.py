@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from trimtab_kernel.records import dataclass
 
 API_EDGE = "apexlogic.ai/v1"
 API_MOBILE = "mobileai.apexlogic.com/v1"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
+import operator
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -104,3 +106,67 @@ def test_they_can_be_sent_between_processes() -> None:
     again = pickle.loads(pickle.dumps(made))  # noqa: S301 - our own bytes
     assert again == made
     assert hash(again) == hash(made)
+
+
+def test_they_have_the_order_of_the_standard_library() -> None:
+    @records.dataclass(frozen=True, slots=True, order=True)
+    class Ours:
+        first: int
+        second: str = "a"
+
+    @dataclasses.dataclass(frozen=True, slots=True, order=True)
+    class Theirs:
+        first: int
+        second: str = "a"
+
+    values = [(2, "a"), (1, "b"), (1, "a"), (1, "b")]
+    for one, other in itertools.product(values, values):
+        for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+            assert compare(Ours(*one), Ours(*other)) is compare(Theirs(*one), Theirs(*other))
+    with pytest.raises(TypeError, match="not supported"):
+        assert Ours(1) < Theirs(2)  # type: ignore[operator]
+
+
+def test_fields_come_from_bases_and_are_made_and_followed_up_as_in_the_standard_library() -> None:
+    def classes(module: Any) -> Any:  # noqa: ANN401 - either module
+        @module.dataclass(frozen=True, slots=True)
+        class Base:
+            first: int
+            listed: list[int] = module.field(default_factory=list)
+
+        @module.dataclass(frozen=True, slots=True)
+        class Derived(Base):
+            bare: ClassVar[str] = "of the class"
+            total: int = module.field(init=False, repr=False, compare=False)
+            named: str = module.field(default="n", metadata={"yaml": "Named"})
+
+            def __post_init__(self) -> None:
+                object.__setattr__(self, "total", self.first + len(self.listed))
+
+        return Derived
+
+    ours, theirs = classes(records), classes(dataclasses)
+    for arguments, named in (((1,), {}), ((1, [5]), {"named": "x"}), ((), {"first": 3, "listed": [1, 2]})):
+        made, model = ours(*arguments, **named), theirs(*arguments, **named)
+        assert dataclasses.asdict(made) == dataclasses.asdict(model)
+        assert made.total == model.total
+        assert dataclasses.asdict(records.replace(made, first=9)) == dataclasses.asdict(
+            dataclasses.replace(model, first=9)
+        )
+    assert ours(1).listed is not ours(1).listed
+    assert [(f.name, f.metadata.get("yaml")) for f in dataclasses.fields(ours)] == [
+        (f.name, f.metadata.get("yaml")) for f in dataclasses.fields(theirs)
+    ]
+    for wrong in ((), (1, [], "n", 4)):
+        with pytest.raises(TypeError, match="argument"):
+            ours(*wrong)
+    with pytest.raises(ValueError, match="init=False"):
+        records.replace(made, total=1)
+
+
+def test_a_default_that_could_be_changed_is_refused() -> None:
+    with pytest.raises(ValueError, match="default_factory"):
+
+        @records.dataclass(frozen=True, slots=True)
+        class Shared:
+            listed: list[int] = []  # noqa: RUF012 - this is what is refused

@@ -6,7 +6,6 @@ namespace; deployments, OnDeviceModels and Holds are referred to by nobody and a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import is_
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from trimtab_config.catalog.references import reference_problems
 from trimtab_config.spec.reader import Lost
 from trimtab_kernel.problems import Collector, Problem, quoted
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -23,6 +22,7 @@ from trimtab_config.render.options import RenderOptions
 from trimtab_config.spec.reader import FileRead, excess_problem, read_file, together
 from trimtab_kernel.canonical import canonical_json
 from trimtab_kernel.problems import Collector, InputError, Problem
+from trimtab_kernel.records import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,8 +42,12 @@ MOST_OBJECTS = 20_000
 """Rendered objects that are kept, of all groups and trees together."""
 
 
-@dataclass(frozen=True)
-class RenderedGroup:
+class _WorkedOut:
+    """Leaves room for what is worked out of a record once it is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedGroup(_WorkedOut):
     """All objects of one device group, sorted by apiVersion, kind, namespace and name; never empty."""
 
     group: str

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_config.compilation.heads import Head, Heads, placed
 from trimtab_config.compilation.maker import compiler_version
 from trimtab_kernel.problems import Problem
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -31,7 +31,6 @@ nothing: the device is its owner's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -63,6 +62,7 @@ from trimtab_config.spec.kinds import EdgeAIDeploymentSpec, PowerSource
 from trimtab_config.spec.tags import tags_of
 from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade
 from trimtab_kernel.problems import Collector, InputError, Problem
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,13 +5,13 @@ Whole numbers multiply in a tenth of the time that decimals of 60 digits take, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
 from math import lcm
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.money import Figure, weakest
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from trimtab_kernel.money import Grade

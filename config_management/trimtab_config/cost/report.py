@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from decimal import Context, Decimal
 from functools import lru_cache
 from types import MappingProxyType
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_kernel.canonical import canonical_json
 from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade, weakest
-from trimtab_kernel.records import dataclass
+from trimtab_kernel.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping

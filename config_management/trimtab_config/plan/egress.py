@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_config.spec.kinds import EdgeAIDeploymentSpec, Level
 from trimtab_kernel.problems import Problem, quoted
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING
 
 from trimtab_config.spec.kinds import Evaluation, Profile
-from trimtab_kernel.records import dataclass
+from trimtab_kernel.records import dataclass, field
 
 if TYPE_CHECKING:
     from fractions import Fraction

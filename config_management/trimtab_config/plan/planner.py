@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_config.plan.holds import held_version
@@ -15,6 +14,7 @@ from trimtab_config.spec.kinds import Format, ModelSpec, NetworkConstraint, Tier
 from trimtab_kernel.desired import Alignment, Artifact, Cohort, Conditions
 from trimtab_kernel.identity import IdentityError, parse_name
 from trimtab_kernel.problems import Collector, Problem, quoted
+from trimtab_kernel.records import dataclass
 from trimtab_kernel.waves import default_salt
 
 if TYPE_CHECKING:

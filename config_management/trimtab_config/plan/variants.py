@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_config.spec.kinds import Accelerator, DeviceGroupSpec, Document, Format, Tier, Variant
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

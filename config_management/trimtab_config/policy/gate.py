@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_config.policy.interface import Decision, PolicyLevel
 from trimtab_kernel.problems import ExitCode, InputError, Problem
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from trimtab_kernel.records import dataclass
 
 
 class PolicyLevel(Enum):

@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import ctypes
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import wasmtime
 
 from trimtab_config.policy.answers import FAILED, INPUT, UNDEFINED, batches, decisions_of, engine_denial, is_object
 from trimtab_kernel.problems import InputError, Problem
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

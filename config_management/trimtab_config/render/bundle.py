@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trimtab_config.cost.amounts import amount_text, significant_text
@@ -36,6 +35,7 @@ from trimtab_kernel.desired import (
     model_bytes,
 )
 from trimtab_kernel.problems import Collector, Problem
+from trimtab_kernel.records import dataclass
 from trimtab_kernel.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.freshness import Fresh
 from trimtab_kernel.intervals import CohortCount, Interval, disparate_impact, z_of
+from trimtab_kernel.records import dataclass
 from trimtab_kernel.verdict import Limit, Side, Verdict, judge
 
 if TYPE_CHECKING:

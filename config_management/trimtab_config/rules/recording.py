@@ -12,10 +12,10 @@ say, and whether they are the ones that it knows.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trimtab_kernel.canonical import digest_of
+from trimtab_kernel.records import dataclass
 from trimtab_kernel.rules import RULES, Operation, Window
 from trimtab_kernel.vocabulary import LABEL_DEVICE_GROUP
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_config.sources.selection import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, is_manifest
 from trimtab_kernel.problems import InputError, Problem, sort_problems
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +30,13 @@ class Folder:
     problems: tuple[Problem, ...]
 
 
-@dataclass(slots=True)
 class _Reading:
     """What was read so far; ``total`` in bytes."""
 
-    files: dict[str, bytes] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    total: int = 0
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.problems: list[Problem] = []
+        self.total = 0
 
 
 class _TooMuchError(Exception):

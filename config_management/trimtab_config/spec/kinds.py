@@ -7,9 +7,7 @@ free keys, an Enum its values, a dataclass an object, ``T | None`` optional.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import field
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
@@ -52,7 +50,7 @@ from trimtab_config.spec.scalars import (
 )
 from trimtab_kernel import vocabulary
 from trimtab_kernel.money import Figure, Grade
-from trimtab_kernel.records import dataclass
+from trimtab_kernel.records import dataclass, field
 
 T = TypeVar("T")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -77,7 +75,7 @@ class Only:
 
 def part(kind: type[T]) -> T:
     """An optional object that, when left out, has all its defaults."""
-    return dataclasses.field(default_factory=kind)
+    return field(default_factory=kind)
 
 
 # ---------------------------------------------------------------- shared parts

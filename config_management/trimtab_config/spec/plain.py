@@ -6,7 +6,6 @@ that the value (and every digest over it) stays what it is when a kind gains an 
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Mapping
 from decimal import Decimal
@@ -20,6 +19,7 @@ from trimtab_config.spec.shapes import shape_of
 from trimtab_kernel.desired import percent_text
 from trimtab_kernel.identity import Digest
 from trimtab_kernel.quantity import Quantity
+from trimtab_kernel.records import MISSING, fields, is_record
 
 if TYPE_CHECKING:
     from trimtab_kernel.canonical import Json
@@ -60,10 +60,11 @@ def plain(value: object) -> Json:  # noqa: PLR0911 - one line for each type that
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    kind: type = type(value)
+    if is_record(kind):
         return {
             name: plain(item)
-            for attribute, name, default in _fields(type(value))
+            for attribute, name, default in _fields(kind)
             if (item := getattr(value, attribute)) is not None and item != default
         }
     raise TypeError(f"no kind holds a {type(value).__name__}")
@@ -74,11 +75,11 @@ def _fields(kind: type) -> tuple[tuple[str, str, object], ...]:
     """Attribute, name in YAML and default of each field."""
     found = []
     names = {shape.name: yaml for yaml, shape in shape_of(kind).fields.items()}
-    for field in dataclasses.fields(kind):
-        default: object = dataclasses.MISSING
-        if field.default is not dataclasses.MISSING:
+    for field in fields(kind):
+        default: object = MISSING
+        if field.default is not MISSING:
             default = field.default
-        elif field.default_factory is not dataclasses.MISSING:
+        elif field.default_factory is not MISSING:
             default = field.default_factory()
         found.append((field.name, names[field.name], default))
     return tuple(found)

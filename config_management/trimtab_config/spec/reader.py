@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -40,7 +39,7 @@ from trimtab_config.spec.shapes import (
     shape_of,
 )
 from trimtab_kernel.problems import Collector, Problem, quoted
-from trimtab_kernel.records import dataclass
+from trimtab_kernel.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import re
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -20,6 +19,7 @@ from trimtab_kernel.eligibility import parse_os_version
 from trimtab_kernel.identity import SEMVER_PATTERN, Digest, Version, parse_label_name, parse_name
 from trimtab_kernel.money import parse_currency, parse_decimal
 from trimtab_kernel.quantity import Quantity
+from trimtab_kernel.records import dataclass, field
 from trimtab_kernel.vocabulary import TAGS
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ cannot say everything that the reader knows (dates that exist, quantities within
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from trimtab_config.spec.shapes import (
     ScalarShape,
     shape_of,
 )
+from trimtab_kernel.records import MISSING, fields
 
 if TYPE_CHECKING:
     from trimtab_config.spec.shapes import Shape
@@ -135,5 +135,5 @@ def _default(kind: type, field: FieldShape) -> Any:  # noqa: ANN401 - any JSON v
     """The default worth showing: a scalar, a word, a boolean. An object's defaults show in its own fields."""
     if field.required or not isinstance(field.shape, ScalarShape | ChoiceShape | BooleanShape):
         return None
-    written = next(each for each in dataclasses.fields(kind) if each.name == field.name)
-    return None if written.default is dataclasses.MISSING else plain(written.default)
+    written = next(each for each in fields(kind) if each.name == field.name)
+    return None if written.default is MISSING else plain(written.default)

@@ -5,7 +5,6 @@ The reader and the JSON Schema generator both walk these shapes, so that neither
 
 from __future__ import annotations
 
-import dataclasses
 import types
 from collections.abc import Mapping
 from enum import Enum
@@ -13,7 +12,7 @@ from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin, get_t
 
 from trimtab_config.spec.kinds import Only
 from trimtab_config.spec.scalars import Scalar
-from trimtab_kernel.records import dataclass
+from trimtab_kernel.records import dataclass, fields, is_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +86,11 @@ def shape_of(kind: type) -> ObjectShape:
 
 def _object(kind: type) -> ObjectShape:
     hints = get_type_hints(kind, include_extras=True)
-    fields = {}
-    for each in dataclasses.fields(kind):
-        required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+    found = {}
+    for each in fields(kind):
         yaml = each.metadata.get("yaml") or _camel(each.name)
-        fields[yaml] = FieldShape(each.name, yaml, _shape(hints[each.name], required), required)
-    return ObjectShape(kind, types.MappingProxyType(fields), getattr(kind, "bare", ""))
+        found[yaml] = FieldShape(each.name, yaml, _shape(hints[each.name], each.required), each.required)
+    return ObjectShape(kind, types.MappingProxyType(found), getattr(kind, "bare", ""))
 
 
 def _camel(name: str) -> str:
@@ -122,7 +120,7 @@ def _shape(hint: Any, required: bool) -> Shape:  # noqa: ANN401 - an annotation 
         return BooleanShape()
     if isinstance(hint, type) and issubclass(hint, Enum):
         return ChoiceShape(types.MappingProxyType({value.value: value for value in hint}))
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and is_record(hint):
         return shape_of(hint)
     raise TypeError(f"no manifest can hold {hint!r}")
 
