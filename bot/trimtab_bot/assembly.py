@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import socket
 import threading
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from trimtab_bot.changes.history import History
 from trimtab_bot.circumstances import Sight, World
+from trimtab_bot.commands import CommandDesk
 from trimtab_bot.configuration import PrometheusSettings
 from trimtab_bot.detection import Detection
 from trimtab_bot.execution import Executor
+from trimtab_bot.leading.fencing import FencedStore, SoleLeadership
+from trimtab_bot.ledger.sql import SqlLedger
 from trimtab_bot.ledger.sqlite import SqliteLedger
 from trimtab_bot.loop import Loop
-from trimtab_bot.moments import rounded
+from trimtab_bot.moments import moment_text, rounded
 from trimtab_bot.narration.template import TemplateNarrator
 from trimtab_bot.recording import Scribe
 from trimtab_bot.response import Response
@@ -24,6 +29,7 @@ from trimtab_bot.service import DecisionService
 from trimtab_bot.store.sql import SqlStore
 from trimtab_config.git.repository import GitRepository
 from trimtab_config.githost.local import LocalGitHost
+from trimtab_kernel.election import Terms
 from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trimtab_bot.configuration import Configuration, GitHubSettings
+    from trimtab_bot.leading.interface import Leadership
     from trimtab_bot.ledger.interface import LedgerStore
     from trimtab_bot.metrics.interface import MetricsSource
     from trimtab_bot.moments import Clock
@@ -64,12 +71,22 @@ class Bot:
 
     loop: Loop
     decisions: DecisionService
+    commands: CommandDesk
     wake: threading.Event
     stop: threading.Event
 
 
-def assemble(configuration: Configuration, ports: Ports, followers: Followers, clock: Clock) -> Bot:
-    """The core over these ports. ``clock`` gives Unix seconds."""
+def assemble(
+    configuration: Configuration,
+    ports: Ports,
+    followers: Followers,
+    clock: Clock,
+    leadership: Leadership | None = None,
+) -> Bot:
+    """The core over these ports. ``clock`` gives Unix seconds.
+
+    With a ``leadership``, what only the leader may do is fenced by its token, and a replica that stands by looks and answers.
+    """
 
     def now() -> float:
         return rounded(clock())
@@ -78,12 +95,13 @@ def assemble(configuration: Configuration, ports: Ports, followers: Followers, c
     history = History(GitRepository(configuration.repository), configuration.path)
     sight, narrator = Sight(), _narrator(configuration)
     scribe = Scribe(ports.store, ports.ledger, followers)
+    fenced = ports.store if leadership is None else FencedStore(ports.store, leadership)
     world = World(configuration, history, ports.host, sight, now)
-    executor = Executor(configuration, ports.store, scribe, ports.host, world, now)
-    detection = Detection(configuration, ports.store, history, ports.source, narrator, followers)
+    executor = Executor(configuration, fenced, scribe, ports.host, world, now)
+    detection = Detection(configuration, fenced, history, ports.source, narrator, followers)
     response = Response(
         configuration=configuration,
-        store=ports.store,
+        store=fenced,
         scribe=scribe,
         history=history,
         host=ports.host,
@@ -103,6 +121,7 @@ def assemble(configuration: Configuration, ports: Ports, followers: Followers, c
         followers=followers,
         clock=now,
         refresh=ports.refresh,
+        leads=lambda: leadership is None or leadership.epoch() is not None,
     )
     decisions = DecisionService(
         configuration=configuration,
@@ -114,7 +133,7 @@ def assemble(configuration: Configuration, ports: Ports, followers: Followers, c
         source_name=ports.source.name,
         wake=wake.set,
     )
-    return Bot(loop, decisions, wake, stop)
+    return Bot(loop, decisions, CommandDesk(configuration.people, decisions), wake, stop)
 
 
 def _narrator(configuration: Configuration) -> Narrator:
@@ -154,14 +173,53 @@ def local_ports(configuration: Configuration, clock: Clock) -> Iterator[Ports]:
         host, refresh = local_host(configuration, clock), _nothing
     else:
         host, refresh = github_host(configuration, configuration.github, clock)
-    store = SqlStore.open(configuration.store_path)
-    ledger = SqliteLedger(configuration.ledger_path)
+    store, ledger = open_store(configuration), open_ledger(configuration)
     try:
         with _source(configuration, clock) as source:
             yield Ports(store, ledger, host, source, refresh)
     finally:
         ledger.close()
         store.close()
+
+
+def open_store(configuration: Configuration) -> SqlStore:
+    """The bot's memory: in PostgreSQL where an address is configured, else in the state directory. Raises InputError and OutsideError."""
+    if configuration.database is not None:
+        return SqlStore.connect(secret(configuration.database))
+    return SqlStore.open(configuration.store_path)
+
+
+def open_ledger(configuration: Configuration, *, reading: bool = False) -> SqlLedger:
+    """The ledger, beside the memory."""
+    if configuration.database is not None:
+        return SqlLedger.connect(secret(configuration.database), reading=reading)
+    return SqliteLedger(configuration.ledger_path, reading=reading)
+
+
+@contextmanager
+def elected(
+    configuration: Configuration, store: Store, followers: Followers, clock: Clock
+) -> Iterator[tuple[Leadership, Callable[[Callable[[], None]], None]]]:
+    """The leadership of this process, and what starts it once the bot is there to be woken when it is won."""
+    identity = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    settings = configuration.leader
+    if settings is None:
+        yield SoleLeadership(store, identity), lambda _: None
+        return
+    from trimtab_bot.cluster.leases import ClusterLease
+    from trimtab_bot.leading.lease import LeaseLeadership
+
+    def tell(text: str) -> None:
+        followers.tell(moment_text(clock()), {"event": "leader", "text": text, "replica": identity})
+
+    # The duration that a lease names is whole seconds, and others judge by it.
+    terms = Terms(identity, settings.duration, settings.duration * 2 / 3, settings.duration / 6)
+    lease = ClusterLease(settings.kubeconfig, settings.namespace, settings.lease)
+    leadership = LeaseLeadership(lease, store, terms, tell)
+    try:
+        yield leadership, leadership.start
+    finally:
+        leadership.stop()
 
 
 def local_host(configuration: Configuration, clock: Clock) -> GitHost:

@@ -16,6 +16,7 @@ from trimtab_bot.persons import Role
 from trimtab_config.githost.authors import change_authors
 from trimtab_config.githost.interface import ProposalState
 from trimtab_kernel.canonical import digest_of
+from trimtab_kernel.problems import OutsideError
 
 if TYPE_CHECKING:
     from trimtab_bot.changes.history import FleetAt, History
@@ -69,7 +70,13 @@ class Sight:
 def voters(people: People, bot: GitIdentity) -> dict[str, Voter]:
     """The configured persons as the approval machine sees them. Whoever lists the bot's Git identity is the bot."""
     return {
-        person.id: Voter(person.id, Role.APPROVER in person.roles, bot in person.git or person.id == BOT)
+        person.id: Voter(
+            person.id,
+            may_decide=Role.APPROVER in person.roles,
+            is_proposer=bot in person.git or person.id == BOT,
+            may_break_glass=Role.BREAK_GLASS in person.roles,
+            roles=frozenset(role.value for role in person.roles),
+        )
         for person in people
     }
 
@@ -134,6 +141,13 @@ class World:
     def branch_head(self) -> str | None:
         """The newest commit of the branch. Raises OutsideError."""
         return self._history.repository.resolve(self._configuration.branch)
+
+    def fleet(self) -> FleetAt:
+        """The fleet at the head of the branch. Raises OutsideError where there is none."""
+        head = self.branch_head()
+        if head is None:
+            raise OutsideError("the branch does not exist")
+        return self._history.fleet(head)
 
     def standing(self, incident: Incident) -> Standing:
         """What the incident's evidence says now."""

@@ -31,6 +31,10 @@ class Role(Enum):
     """See proposals and their evidence."""
     APPROVER = "approver"
     """Approve and deny proposals, where they had no hand in the change itself."""
+    LEAD = "lead"
+    """Nothing by itself; a rule of approval may demand one among the approvers."""
+    BREAK_GLASS = "break-glass"
+    """Let a proposal through alone, with a reason, for a second person to review afterwards."""
 
 
 @dataclass(frozen=True, slots=True)

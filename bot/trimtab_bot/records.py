@@ -86,7 +86,8 @@ class Incident:
     branch for which that was found, so that it is tried again where the branch moves, and ``""`` where a person has
     spoken. ``device_groups`` are told by the branch to run the version, with ``devices`` declared in them.
     ``good_version`` is what the fleet is to return to. ``remedied_by`` is how the branch left the version: a proposal's
-    id, or the sha of somebody's commit.
+    id, or the sha of somebody's commit. ``taken_by`` is the person who looks after it; until ``silenced_until`` nobody is
+    called for help.
     """
 
     id: str
@@ -118,6 +119,10 @@ class Incident:
     good_version: str | None = None
     device_groups: tuple[str, ...] = ()
     remedied_by: str = ""
+    taken_by: str = ""
+    taken_at: float | None = None
+    silenced_until: float = 0.0
+    silenced_because: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:

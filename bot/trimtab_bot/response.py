@@ -450,7 +450,7 @@ class Response:
     def _escalate(self, incident: Incident, because: str, at: float) -> None:
         """Call for help, once for an incident."""
         incident = self._fresh(incident)
-        if incident.escalated_at is not None:
+        if incident.escalated_at is not None or course.is_silent(incident, at):
             return
         self._put(course.escalated(incident, at, because), f"escalated: {because}", at, event="escalated")
 

@@ -6,10 +6,11 @@ merged here; an approval that completes the quorum wakes the loop, which looks a
 
 from __future__ import annotations
 
-from dataclasses import replace
+import difflib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from trimtab_bot.approvals.machine import Answer, Approve, Ballot, Deny, Phase, objection, step
+from trimtab_bot.approvals.machine import Answer, Approve, Ballot, BreakGlass, Deny, Phase, Revoke, objection, step
 from trimtab_bot.execution import record_merge
 from trimtab_bot.inbox.interface import (
     Accepted,
@@ -23,18 +24,24 @@ from trimtab_bot.inbox.interface import (
     TimelineEntry,
     WatchLine,
 )
+from trimtab_bot.incidents import course
 from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import moment_text, span_text
 from trimtab_bot.narration.template import bounds_text, figure_text
 from trimtab_bot.recording import record
-from trimtab_bot.records import TimelineRecord
+from trimtab_bot.records import IncidentPhase, TimelineRecord
+from trimtab_bot.remedies import remedy
+from trimtab_bot.rollouts import rollouts_of
+from trimtab_config.cost.estimate import estimate
 from trimtab_kernel.canonical import digest_of
 from trimtab_kernel.freshness import Fresh, Stale
-from trimtab_kernel.problems import InputError, OutsideError
+from trimtab_kernel.money import price_range_text, price_text
+from trimtab_kernel.problems import InputError, OutsideError, RefusedError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from trimtab_bot.approvals.machine import Circumstances
     from trimtab_bot.circumstances import Sight, World
     from trimtab_bot.configuration import Configuration
     from trimtab_bot.findings import Finding
@@ -45,7 +52,16 @@ if TYPE_CHECKING:
     from trimtab_kernel.canonical import Json
     from trimtab_kernel.freshness import Freshness
 
+_COMMANDS = "commands"
 _OPEN = (Phase.PENDING, Phase.APPROVED)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A remedy was asked for, or had been before; its case is ``incident``."""
+
+    message: str
+    incident: str
 
 
 class DecisionService:
@@ -75,15 +91,27 @@ class DecisionService:
 
     # ------------------------------------------------ decisions
 
-    def approve(self, proposal_id: str, person_id: str, digest: str) -> DecisionResult:
-        """See the port."""
-        return self._decide("approve", proposal_id, person_id, digest, "")
+    def approve(self, proposal_id: str, person_id: str, digest: str, *, via: str = "") -> DecisionResult:
+        """See the port. ``via`` says by which account and where, for the ledger."""
+        return self._decide("approve", proposal_id, person_id, digest, "", via)
 
-    def deny(self, proposal_id: str, person_id: str, digest: str, reason: str) -> DecisionResult:
+    def deny(self, proposal_id: str, person_id: str, digest: str, reason: str, *, via: str = "") -> DecisionResult:
         """See the port."""
-        return self._decide("deny", proposal_id, person_id, digest, reason)
+        return self._decide("deny", proposal_id, person_id, digest, reason, via)
 
-    def _decide(self, verb: str, proposal_id: str, person_id: str, digest: str, reason: str) -> DecisionResult:
+    def revoke(self, proposal_id: str, person_id: str, digest: str, *, via: str = "") -> DecisionResult:
+        """Take back one's own approval of what has this digest, as long as the merge has not begun."""
+        return self._decide("revoke", proposal_id, person_id, digest, "", via)
+
+    def break_glass(
+        self, proposal_id: str, person_id: str, digest: str, reason: str, *, via: str = ""
+    ) -> DecisionResult:
+        """Let what has this digest through alone. Somebody else reviews it afterwards, by approving or denying it."""
+        return self._decide("break-glass", proposal_id, person_id, digest, reason, via)
+
+    def _decide(
+        self, verb: str, proposal_id: str, person_id: str, digest: str, reason: str, via: str
+    ) -> DecisionResult:
         try:
             with self._store.transaction() as work:
                 proposal = work.proposal(proposal_id)
@@ -91,7 +119,7 @@ class DecisionService:
                 if proposal is None or incident is None:
                     return Refused("B424", f'there is no proposal "{proposal_id}"')
                 now = self._world.now(proposal, incident)
-                event = Approve(person_id, digest, now) if verb == "approve" else Deny(person_id, digest, reason, now)
+                event = _events(person_id, digest, reason, now)[verb]
                 ballot, commands = step(proposal.ballot, event)
                 (result,) = (command.result for command in commands if isinstance(command, Answer))
                 record_merge(work, replace(proposal, ballot=ballot), now.at)
@@ -110,6 +138,7 @@ class DecisionService:
                         accepted=isinstance(result, Accepted),
                         phase=ballot.phase.value,
                         reason=reason,
+                        via=via,
                         text=f"{person_id}: {text}",
                     )
                 )
@@ -118,6 +147,129 @@ class DecisionService:
             return Refused("B436", f"this cannot be checked now ({error}); try again in a moment")
         self._wake()
         return result
+
+    # ------------------------------------------------ deliveries
+
+    def is_taken(self, delivery: str) -> bool:
+        """Whether this delivery of a platform (its own id) was acted upon already."""
+        with self._store.reading() as view:
+            return view.delivery(_COMMANDS, delivery) is not None
+
+    def mark_taken(self, delivery: str) -> None:
+        """It was acted upon. What it asked for may be repeated without harm, so this is written afterwards."""
+        with self._store.transaction() as work:
+            if work.add_delivery(_COMMANDS, delivery, self._clock(), "taken"):
+                work.answer_delivery(_COMMANDS, delivery, "taken")
+
+    # ------------------------------------------------ incidents
+
+    def incident(self, any_id: str) -> Incident | None:
+        """The incident of this id, or that of the proposal of this id."""
+        with self._store.reading() as view:
+            proposal = view.proposal(any_id)
+            return view.incident(any_id if proposal is None else proposal.incident_id)
+
+    def timeline(self, incident_id: str) -> tuple[TimelineEntry, ...]:
+        """What happened to an incident, in order."""
+        with self._store.reading() as view:
+            return tuple(TimelineEntry(entry.at, entry.text) for entry in view.timeline(incident_id))
+
+    def take_on(self, incident_id: str, person_id: str, *, via: str = "") -> DecisionResult:
+        """This person looks after the incident; everybody sees that. The last one who says so counts."""
+        return self._mark(incident_id, person_id, "acknowledged", course.taken, "is on it", via)
+
+    def silence(
+        self, incident_id: str, person_id: str, seconds: float, reason: str, *, via: str = ""
+    ) -> DecisionResult:
+        """No calls for help about it for so long; 0 for as long as it lasts. It ends by itself."""
+        until = self._clock() + seconds if seconds else course.UNTIL_RESOLVED
+
+        def silenced(incident: Incident, _person: str, _at: float) -> Incident:
+            return course.silenced(incident, until, reason)
+
+        span = f"for {span_text(seconds)}" if seconds else "until it is resolved"
+        return self._mark(incident_id, person_id, "silenced", silenced, f"silenced it {span}: {reason}", via)
+
+    def escalate(self, incident_id: str, person_id: str, reason: str, *, via: str = "") -> DecisionResult:
+        """Call for help; a silence ends with it."""
+
+        def escalated(incident: Incident, person: str, at: float) -> Incident:
+            return course.escalated(course.silenced(incident, 0.0, ""), at, f"{person}: {reason}")
+
+        return self._mark(incident_id, person_id, "escalated", escalated, f"calls for help: {reason}", via)
+
+    def _mark(
+        self,
+        incident_id: str,
+        person_id: str,
+        event: str,
+        change: Callable[[Incident, str, float], Incident],
+        text: str,
+        via: str,
+    ) -> DecisionResult:
+        try:
+            at = self._clock()
+            with self._store.transaction() as work:
+                incident = work.incident(incident_id)
+                if incident is None:
+                    return Refused("B443", f'there is no incident "{incident_id}"')
+                if incident.phase is IncidentPhase.CLOSED:
+                    return Refused("B444", f"it is closed: {incident.closed_because}")
+                work.put_incident(change(incident, person_id, at))
+                line = printable(f"{person_id} {text}", 500)
+                work.add_timeline(TimelineRecord(incident.id, at, line))
+                work.add_record(
+                    record(
+                        f"{incident.id}/{event}/{person_id}/{moment_text(at)}",
+                        *(EntryKind.DECISION, at, incident.id, event),
+                        incident=incident.id,
+                        model=incident.model,
+                        version=incident.version,
+                        person=person_id,
+                        via=via,
+                        text=line,
+                    )
+                )
+            self._scribe.flush()
+        except OutsideError as error:
+            return Refused("B436", f"this cannot be written down now ({error}); try again in a moment")
+        return Accepted(line)
+
+    # ------------------------------------------------ remedies
+
+    def ask(
+        self, name: str, target: str, options: Mapping[str, str], reason: str, person_id: str, *, via: str = ""
+    ) -> Asked | Refused:
+        """Ask for a remedy of an object. Raises RefusedError where there is no such remedy."""
+        found = remedy(name)
+        with self._store.reading() as view:
+            for incident in view.incidents(open_only=True):
+                if f"{incident.model} {incident.version}" == target and incident.proposal_id:
+                    text = f"proposed already: {incident.proposal_id}; `why {incident.proposal_id}` shows it"
+                    return Asked(text, incident.id)
+        return Refused("B308", f"no incident asks for {found.name} of {target}")
+
+    # ------------------------------------------------ what the branch asks for
+
+    def costs(self, group: str = "") -> list[str]:
+        """What a month costs, in lines: totals by currency and the dearest rows. Raises RefusedError for an unknown group."""
+        catalog = self._world.fleet().catalog
+        if group and group not in catalog.groups:
+            raise RefusedError("B449", f'there is no device group "{group}"{_near(group, catalog.groups)}')
+        report, problems = estimate(catalog, [group] if group else None)
+        lines = []
+        for total in report.totals:
+            figure = total.figure
+            bounds = price_range_text(figure.low, figure.high, total.currency)
+            missing = f"; {total.incomplete} rows without a price" if total.incomplete else ""
+            lines.append(f"{price_text(figure.value, total.currency)} a month ({bounds}){missing}")
+        return [*lines, *(str(problem) for problem in problems[:3])] or ["nothing that costs is asked for"]
+
+    def rollouts(self, name: str = "") -> list[str]:
+        """Where each rollout with waves stands, a line each."""
+        found = rollouts_of(self._world.fleet())
+        lines = [each.text() for each in found if not name or name in (each.name, each.full_name, each.model)]
+        return lines or [f'no rollout with waves is called "{name}"' if name else "no rollout has waves"]
 
     # ------------------------------------------------ views
 
@@ -194,6 +346,8 @@ class DecisionService:
             quorum=self._configuration.approval.quorum,
             timeline=tuple(TimelineEntry(entry.at, entry.text) for entry in timeline),
             refused_for=self._refusals(proposal),
+            remedy=proposal.remedy,
+            after_review=ballot.after_review,
         )
 
     def _refusals(self, proposal: Proposal) -> dict[str, str]:
@@ -234,11 +388,29 @@ class DecisionService:
         )
 
 
+def _events(
+    person: str, digest: str, reason: str, now: Circumstances
+) -> dict[str, Approve | Deny | Revoke | BreakGlass]:
+    return {
+        "approve": Approve(person, digest, now),
+        "deny": Deny(person, digest, reason, now),
+        "revoke": Revoke(person, digest, now),
+        "break-glass": BreakGlass(person, digest, reason, now),
+    }
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f', did you mean "{close[0]}"?' if close else ""
+
+
 def _event(verb: str, result: DecisionResult, before: Ballot, after: Ballot) -> str:
     if isinstance(result, Refused):
         return "refused"
-    if verb == "deny":
-        return "denied"
+    if after.glass != before.glass and verb != "revoke":
+        return "glass-broken" if before.glass is None or after.phase is not Phase.MERGED else "after-review"
+    if verb in ("deny", "revoke"):
+        return "denied" if verb == "deny" else "revoked"
     return "approved" if after.phase is Phase.APPROVED and before.phase is not Phase.APPROVED else "approval"
 
 

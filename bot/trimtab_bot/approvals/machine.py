@@ -6,8 +6,12 @@ which phase to which others; :func:`step` refuses to leave it.
 
 Three things are checked anew whenever anything happens, and once more right before the merge: that nothing which the
 digest covers has changed, that the evidence still says breach, and that enough distinct persons who may decide stand
-behind exactly this digest. The proposer (the bot) never counts, nor does an author of the offending change; while an
-author is a stranger to us nobody can be told apart from them, so nobody may approve.
+behind exactly this digest. The proposer (the bot, or the person who asked for it) never counts, nor does an author of
+the offending change; while an author is a stranger to us nobody can be told apart from them, so nobody may approve.
+
+Two ways lead past the quorum and past nothing else. A rule of the configuration may let a remedy through by itself,
+within its limits. And a person with the role may break the glass, with a reason: then a second person has to sign
+afterwards, and until that is done the after-review stays open.
 """
 
 from __future__ import annotations
@@ -57,6 +61,23 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
+class Glass:
+    """A person let the proposal through alone, in an emergency, and who looked at that afterwards.
+
+    ``reviewer`` has signed at ``reviewed_at``; "" and None while the after-review is open. ``objection`` is what a reviewer
+    had against it; it closes nothing.
+    """
+
+    person: str
+    digest: str
+    reason: str
+    at: float
+    reviewer: str = ""
+    reviewed_at: float | None = None
+    objection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ballot:
     """What the machine remembers of a proposal.
 
@@ -73,6 +94,12 @@ class Ballot:
     code: str = ""
     reason: str = ""
     merged: str | None = None
+    glass: Glass | None = None
+
+    @property
+    def after_review(self) -> bool:
+        """Whether it was merged by one person alone, and nobody has signed that yet."""
+        return self.phase is Phase.MERGED and self.glass is not None and not self.glass.reviewer
 
 
 class Hosted(Enum):
@@ -86,11 +113,16 @@ class Hosted(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Voter:
-    """A person as configured now: whether they may decide at all, and whether they are the bot under another name."""
+    """A person as configured now: whether they may decide at all, and whether they are the bot under another name.
+
+    ``roles`` are the names of their roles; a rule may demand one of them among the approvers.
+    """
 
     id: str
     may_decide: bool
     is_proposer: bool
+    may_break_glass: bool = False
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +141,10 @@ class Electorate:
 class Circumstances:
     """The world at the moment of an event, established by the driver.
 
-    ``binding`` is the binding computed anew. ``standing`` is what the evidence says now, with its reason.
+    ``binding`` is the binding computed anew. ``standing`` is what the evidence says now, with its reason: BREACH where what
+    the proposal is for still holds (the version breaks its policy; a gate is passed; a person asks for it), FINE where it
+    no longer does. ``roles`` must each be held by one of the approvers. ``automatic`` names the rule by which no person is
+    needed, "" where there is none or its limits are reached.
     ``merged`` is the merge commit where ``hosted`` is MERGED. ``overtaken`` says, where it is so, that the branch has moved
     past what the proposal would undo.
     """
@@ -123,6 +158,8 @@ class Circumstances:
     hosted: Hosted
     merged: str | None = None
     overtaken: str = ""
+    roles: tuple[str, ...] = ()
+    automatic: str = ""
 
 
 # ---------------------------------------------------------------- events
@@ -163,6 +200,25 @@ class Deny:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoke:
+    """A person takes back their approval of what has this digest."""
+
+    person: str
+    digest: str
+    now: Circumstances
+
+
+@dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """A person lets what has this digest through alone, in an emergency."""
+
+    person: str
+    digest: str
+    reason: str
+    now: Circumstances
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Time has passed, or the bot has just started: see what is true now."""
 
@@ -185,7 +241,7 @@ class NotReady:
     now: Circumstances
 
 
-Event: TypeAlias = Opened | NotOpened | Approve | Deny | Look | Merged | NotReady
+Event: TypeAlias = Opened | NotOpened | Approve | Deny | Revoke | BreakGlass | Look | Merged | NotReady
 
 
 # ---------------------------------------------------------------- commands
@@ -228,8 +284,10 @@ def objection(ballot: Ballot, person: str, electorate: Electorate, *, approving:
     voter = electorate.voters.get(person)
     if voter is None:
         return Refused("B402", f'nobody is configured as "{person}"; ask for an entry under "people"')
-    if voter.is_proposer or person == ballot.proposer:
+    if voter.is_proposer:
         return Refused("B404", "the bot made this proposal and may not decide about it; another person must")
+    if person == ballot.proposer and approving:
+        return Refused("B404", f'"{person}" asked for this proposal and may not approve it; another person must')
     if not voter.may_decide:
         return Refused("B403", f'"{person}" has no role that may decide; an approver must')
     if person in electorate.authors:
@@ -260,6 +318,27 @@ def counted(ballot: Ballot, now: Circumstances) -> tuple[Vote, ...]:
     return tuple(kept)
 
 
+def _glass_holds(ballot: Ballot, now: Circumstances) -> bool:
+    """Whether somebody broke the glass for exactly this digest, and still may."""
+    if ballot.glass is None or ballot.glass.digest != ballot.digest:
+        return False
+    voter = now.electorate.voters.get(ballot.glass.person)
+    return voter is not None and voter.may_break_glass and not voter.is_proposer
+
+
+def _lacking(votes: tuple[Vote, ...], now: Circumstances) -> str:
+    """What is missing until the votes suffice; "" for nothing."""
+    if len(votes) < max(1, now.quorum):
+        return f"{len(votes)} of {max(1, now.quorum)}"
+    held = {role for vote in votes for role in now.electorate.voters[vote.person].roles}
+    missing = [role for role in now.roles if role not in held]
+    return (
+        f"{len(votes)} of {max(1, now.quorum)}, and nobody among them with the role {', '.join(missing)}"
+        if missing
+        else ""
+    )
+
+
 # ---------------------------------------------------------------- what ends it
 
 
@@ -284,7 +363,7 @@ def _ending(ballot: Ballot, now: Circumstances) -> Ballot | None:
     if str(ballot.binding.digest()) != ballot.digest:
         return _ended(ballot, Phase.VOID, "B409", "the recorded digest is not that of the recorded proposal")
     if now.standing is Verdict.FINE:
-        return _ended(ballot, Phase.VOID, "B416", f"the evidence no longer says breach: {now.standing_reason}")
+        return _ended(ballot, Phase.VOID, "B416", f"the evidence no longer stands: {now.standing_reason}")
     if now.at >= ballot.expires_at:
         return _ended(ballot, Phase.EXPIRED, "B410", f"expired at {clock_text(ballot.expires_at)} without a merge")
     return None
@@ -323,23 +402,34 @@ def _look(ballot: Ballot, event: Look) -> Result:
     return ballot, ()
 
 
+def _look_pending(ballot: Ballot, event: Look) -> Result:
+    """Time passes; where a rule lets it through by itself, it is approved by that rule."""
+    after, commands = _look(ballot, event)
+    if after.phase is not Phase.PENDING or not event.now.automatic or event.now.standing is not Verdict.BREACH:
+        return after, commands
+    return replace(after, phase=Phase.APPROVED, code="", reason=f"let through by the rule {event.now.automatic}"), ()
+
+
 def _look_approved(ballot: Ballot, event: Look) -> Result:
     """The last check before the merge, and the same one after a crash in the middle of it."""
     now = event.now
     ended = _ending(ballot, now)
     if ended is not None:
         return ended, _closing(ended, now)
-    votes = counted(ballot, now)
-    if len(votes) < max(1, now.quorum):
+    votes, alone = counted(ballot, now), _glass_holds(ballot, now)
+    lacking = _lacking(votes, now)
+    if lacking and not alone and not now.automatic:
         lost = sorted({vote.person for vote in ballot.votes} - {vote.person for vote in votes})
-        reason = f"approvals no longer suffice: {len(votes)} of {now.quorum}"
+        reason = f"approvals no longer suffice: {lacking}"
         if lost:
             reason += f"; no longer counted: {', '.join(lost)}"
-        return replace(ballot, phase=Phase.PENDING, votes=votes, code="B432", reason=reason), ()
-    if now.standing is not Verdict.BREACH:
+        return replace(ballot, phase=Phase.PENDING, votes=votes, glass=None, code="B432", reason=reason), ()
+    if now.standing is not Verdict.BREACH and not alone:
         reason = f"approved; the merge waits for evidence: {now.standing_reason}"
         return replace(ballot, phase=Phase.APPROVED, code="B435", reason=reason), ()
     approvers = tuple(vote.person for vote in votes)
+    if lacking:
+        approvers += (f"{ballot.glass.person} (break-glass)",) if alone and ballot.glass else (f"rule {now.automatic}",)
     going = replace(ballot, phase=Phase.EXECUTING, votes=votes, code="", reason="")
     return going, (Merge(ballot.binding.base, ballot.binding.head, ballot.digest, approvers),)
 
@@ -358,10 +448,10 @@ def _approve(ballot: Ballot, event: Approve) -> Result:
     if any(vote.person == event.person for vote in votes):
         return replace(ballot, votes=votes), (Answer(_repeated(votes, now)),)
     votes = (*votes, Vote(event.person, event.digest, now.at))
-    enough = len(votes) >= max(1, now.quorum)
-    phase = Phase.APPROVED if enough else Phase.PENDING
-    text = f"approval recorded, {len(votes)} of {now.quorum}"
-    if enough:
+    lacking = _lacking(votes, now)
+    phase = Phase.PENDING if lacking else Phase.APPROVED
+    text = f"approval recorded, {lacking or f'{len(votes)} of {now.quorum}'}"
+    if not lacking:
         waits = now.standing is not Verdict.BREACH
         text += f"; the merge waits for evidence: {now.standing_reason}" if waits else "; merging"
     return replace(ballot, phase=phase, votes=votes, code="", reason=""), (Answer(Accepted(text)),)
@@ -410,11 +500,97 @@ def _deny_executing(ballot: Ballot, event: Deny) -> Result:
     return ballot, (Answer(Refused("B411", "the merge has begun; revert it by hand if it must not stand")),)
 
 
-def _decide_draft(ballot: Ballot, event: Approve | Deny) -> Result:
+def _revoke(ballot: Ballot, event: Revoke) -> Result:
+    now = event.now
+    refused = _cannot_revoke(ballot, event)
+    if refused is not None:
+        return ballot, (Answer(refused),)
+    ended = _ending(ballot, now)
+    if ended is not None:
+        return ended, (*_closing(ended, now), Answer(_end_refusal(ended)))
+    votes = tuple(vote for vote in ballot.votes if vote.person != event.person)
+    glass = None if ballot.glass is not None and ballot.glass.person == event.person else ballot.glass
+    left = replace(ballot, votes=votes, glass=glass)
+    stands = not _lacking(counted(left, now), now) or _glass_holds(left, now)
+    phase = ballot.phase if stands else Phase.PENDING
+    return replace(left, phase=phase, code="", reason=""), (Answer(Accepted("your approval is taken back")),)
+
+
+def _cannot_revoke(ballot: Ballot, event: Revoke) -> Refused | None:
+    """Whoever was configured when they approved may take it back, whatever role they have lost since."""
+    if event.person not in event.now.electorate.voters:
+        return Refused("B402", f'nobody is configured as "{event.person}"; ask for an entry under "people"')
+    if event.digest != ballot.digest:
+        return _other_digest(ballot, event.digest)
+    own = any(vote.person == event.person for vote in ballot.votes)
+    if not own and (ballot.glass is None or ballot.glass.person != event.person):
+        return Refused("B446", "you have not approved this proposal, so there is nothing to take back")
+    return None
+
+
+def _revoke_executing(ballot: Ballot, event: Revoke) -> Result:
+    return ballot, (Answer(Refused("B411", "the merge has begun; revert it by hand if it must not stand")),)
+
+
+def _break_glass(ballot: Ballot, event: BreakGlass) -> Result:
+    """Alone, but only for exactly this digest, and never against evidence that says otherwise."""
+    now = event.now
+    voter = now.electorate.voters.get(event.person)
+    if voter is None:
+        refused: Refused | None = Refused("B402", f'nobody is configured as "{event.person}"; ask for an entry')
+    elif voter.is_proposer:
+        refused = Refused("B404", "the bot made this proposal and may not decide about it; another person must")
+    elif not voter.may_break_glass:
+        refused = Refused("B445", f'"{event.person}" has not the role break-glass; the quorum decides')
+    elif event.digest != ballot.digest:
+        refused = _other_digest(ballot, event.digest)
+    elif not event.reason.strip():
+        refused = Refused("B447", "breaking the glass needs a reason; a second person will review it")
+    else:
+        refused = None
+    if refused is not None:
+        return ballot, (Answer(refused),)
+    ended = _ending(ballot, now)
+    if ended is not None:
+        return ended, (*_closing(ended, now), Answer(_end_refusal(ended)))
+    if ballot.glass is not None and ballot.glass.person == event.person:
+        return ballot, (Answer(Accepted("the glass is broken already; it merges")),)
+    glass = Glass(event.person, event.digest, event.reason.strip(), now.at)
+    text = "the glass is broken, it merges; a second person has to review this afterwards"
+    return replace(ballot, phase=Phase.APPROVED, glass=glass, code="", reason=""), (Answer(Accepted(text)),)
+
+
+def _break_glass_executing(ballot: Ballot, event: BreakGlass) -> Result:
+    return ballot, (Answer(Refused("B411", "the merge has begun already; no further approval is needed")),)
+
+
+def _review(ballot: Ballot, event: Approve | Deny) -> Result:
+    """It is merged. Where one person did that alone, another signs, or says what was wrong."""
+    glass = ballot.glass
+    if glass is None or not ballot.after_review:
+        return _decide_ended(ballot, event)
+    refused = objection(ballot, event.person, event.now.electorate, approving=False)
+    if refused is None and event.person in (glass.person, ballot.proposer):
+        refused = Refused("B448", f'"{event.person}" had a hand in it; a second person reviews what one did alone')
+    if refused is None and event.digest != ballot.digest:
+        refused = _other_digest(ballot, event.digest)
+    if refused is not None:
+        return ballot, (Answer(refused),)
+    if isinstance(event, Deny):
+        if not event.reason.strip():
+            return ballot, (Answer(Refused("B423", "an objection needs a reason, so that others can act on it")),)
+        said = replace(glass, objection=f"{event.person}: {event.reason.strip()}")
+        text = "objection recorded; the after-review stays open, and the change stands until it is reverted"
+        return replace(ballot, glass=said), (Answer(Accepted(text)),)
+    signed = replace(glass, reviewer=event.person, reviewed_at=event.now.at)
+    return replace(ballot, glass=signed), (Answer(Accepted("after-review signed and closed")),)
+
+
+def _decide_draft(ballot: Ballot, event: Approve | Deny | Revoke | BreakGlass) -> Result:
     return ballot, (Answer(Refused("B411", "the proposal is not open yet; try again in a moment")),)
 
 
-def _decide_ended(ballot: Ballot, event: Approve | Deny) -> Result:
+def _decide_ended(ballot: Ballot, event: Approve | Deny | Revoke | BreakGlass) -> Result:
     refused = objection(ballot, event.person, event.now.electorate, approving=isinstance(event, Approve))
     return ballot, (Answer(refused or _end_refusal(ballot)),)
 
@@ -441,7 +617,13 @@ def _to(rule: Callable[[Ballot, Any], Result], *phases: Phase) -> _Rule:
 
 _ENDS = (Phase.MERGED, Phase.DENIED, Phase.EXPIRED, Phase.VOID)
 _OVER: Mapping[type, _Rule] = MappingProxyType(
-    {Approve: _to(_decide_ended), Deny: _to(_decide_ended), Look: _to(_keep)}
+    {
+        Approve: _to(_decide_ended),
+        Deny: _to(_decide_ended),
+        Revoke: _to(_decide_ended),
+        BreakGlass: _to(_decide_ended),
+        Look: _to(_keep),
+    }
 )
 
 TABLE: Mapping[Phase, Mapping[type, _Rule]] = MappingProxyType(
@@ -452,17 +634,23 @@ TABLE: Mapping[Phase, Mapping[type, _Rule]] = MappingProxyType(
             Look: _to(_look, *_ENDS),
             Approve: _to(_decide_draft),
             Deny: _to(_decide_draft),
+            Revoke: _to(_decide_draft),
+            BreakGlass: _to(_decide_draft),
         },
         Phase.PENDING: {
             Opened: _to(_keep),
-            Look: _to(_look, *_ENDS),
+            Look: _to(_look_pending, Phase.APPROVED, *_ENDS),
             Approve: _to(_approve, Phase.APPROVED, *_ENDS),
             Deny: _to(_deny, *_ENDS),
+            Revoke: _to(_revoke, *_ENDS),
+            BreakGlass: _to(_break_glass, Phase.APPROVED, *_ENDS),
         },
         Phase.APPROVED: {
             Look: _to(_look_approved, Phase.EXECUTING, Phase.PENDING, *_ENDS),
             Approve: _to(_approve_again),
             Deny: _to(_deny, *_ENDS),
+            Revoke: _to(_revoke, Phase.PENDING, *_ENDS),
+            BreakGlass: _to(_break_glass, *_ENDS),
         },
         Phase.EXECUTING: {
             Merged: _to(_merged, Phase.MERGED),
@@ -470,8 +658,10 @@ TABLE: Mapping[Phase, Mapping[type, _Rule]] = MappingProxyType(
             Look: _to(_look_approved, Phase.APPROVED, Phase.PENDING, *_ENDS),
             Approve: _to(_approve_again),
             Deny: _to(_deny_executing),
+            Revoke: _to(_revoke_executing),
+            BreakGlass: _to(_break_glass_executing),
         },
-        Phase.MERGED: _OVER,
+        Phase.MERGED: MappingProxyType({**_OVER, Approve: _to(_review), Deny: _to(_review)}),
         Phase.DENIED: _OVER,
         Phase.EXPIRED: _OVER,
         Phase.VOID: _OVER,

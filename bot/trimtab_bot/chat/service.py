@@ -12,6 +12,7 @@ from trimtab_bot.moments import moment_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trimtab_bot.commands import Commands
     from trimtab_bot.configuration import Configuration, SlackSettings
     from trimtab_bot.inbox.interface import Decisions
     from trimtab_bot.moments import Clock
@@ -27,6 +28,7 @@ def slack_chat(
     settings: SlackSettings,
     store: Store,
     decisions: Decisions,
+    commands: Commands,
     followers: Followers,
     clock: Clock,
 ) -> Iterator[None]:
@@ -44,7 +46,7 @@ def slack_chat(
     client = web_client(secret(settings.bot_token_file), settings.api_url)
     app_token = secret(settings.app_token_file)
     listener = SlackListener(
-        web_client(client.token or "", settings.api_url), settings.team, settings.people, decisions
+        web_client(client.token or "", settings.api_url), settings.team, settings.people, decisions, commands
     )
     connection = SlackConnection(listener, app_token)
     board = Board(store, SlackRoom(client, settings.channel), clock, configuration.approval.quorum)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
-    from trimtab_bot.assembly import assemble, local_ports, state_lock
+    from trimtab_bot.assembly import assemble, elected, local_ports, state_lock
     from trimtab_bot.configuration import load_configuration
     from trimtab_bot.inbox.app import Inbox
     from trimtab_bot.inbox.server import InboxServer
@@ -29,8 +29,13 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         raise InputError(Problem("B103", field="--once-ticks", got=quoted(arguments.once_ticks), expected="at least 1"))
     configuration = load_configuration(Path(arguments.config))
     followers = EventLines(file=Path(arguments.events) if arguments.events else None)
-    with state_lock(configuration.state), local_ports(configuration, time.time) as ports:
-        bot = assemble(configuration, ports, followers, time.time)
+    with (
+        state_lock(configuration.state),
+        local_ports(configuration, time.time) as ports,
+        elected(configuration, ports.store, followers, time.time) as (leadership, begin),
+    ):
+        bot = assemble(configuration, ports, followers, time.time, leadership)
+        begin(bot.wake.set)
 
         def end(*_: object) -> None:
             bot.stop.set()
@@ -50,21 +55,29 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
             if configuration.slack is not None:
                 from trimtab_bot.chat.service import slack_chat
 
-                chat = slack_chat(configuration, configuration.slack, ports.store, bot.decisions, followers, time.time)
+                chat = slack_chat(
+                    configuration,
+                    configuration.slack,
+                    ports.store,
+                    bot.decisions,
+                    bot.commands,
+                    followers,
+                    time.time,
+                )
                 stack.enter_context(chat)
             bot.loop.run(bot.stop, bot.wake, configuration.tick, arguments.once_ticks)
     return ExitCode.DONE
 
 
 def _status(arguments: argparse.Namespace) -> ExitCode:
+    from trimtab_bot.assembly import open_store
     from trimtab_bot.configuration import load_configuration
-    from trimtab_bot.store.sql import SqlStore
 
     configuration = load_configuration(Path(arguments.config))
-    if not configuration.store_path.exists():
+    if configuration.database is None and not configuration.store_path.exists():
         print(f"the bot has no state in {printable(str(configuration.state))} yet", file=sys.stderr)
         return ExitCode.DONE
-    store = SqlStore.open(configuration.store_path)
+    store = open_store(configuration)
     try:
         with store.reading() as view:
             report = _report(view)

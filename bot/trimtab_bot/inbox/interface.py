@@ -72,7 +72,8 @@ class ProposalView:
 
     ``state`` is one word of the approval state machine; ``open_for_decision`` says whether a decision is asked for.
     ``digest`` binds a decision to exactly this content. Times are Unix seconds. ``refused_for`` maps a person's id to
-    the reason why that person may not approve, so that the page can say so before anybody clicks.
+    the reason why that person may not approve, so that the page can say so before anybody clicks. ``after_review``: one
+    person let it through alone, and a second one has to sign that, by approving or denying it once more.
     """
 
     id: str
@@ -101,6 +102,8 @@ class ProposalView:
     quorum: int
     timeline: tuple[TimelineEntry, ...]
     refused_for: Mapping[str, str]
+    remedy: str = "rollback"
+    after_review: bool = False
 
 
 @dataclass(frozen=True, slots=True)

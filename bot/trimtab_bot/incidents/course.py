@@ -149,3 +149,22 @@ def closed(incident: Incident, at: float, because: str) -> Incident:
 def escalated(incident: Incident, at: float, because: str) -> Incident:
     """People are called for, once."""
     return replace(incident, escalated_at=at, escalated_because=because)
+
+
+UNTIL_RESOLVED = 253_402_300_799.0
+"""The end of the year 9999: a silence that lasts as long as its incident."""
+
+
+def taken(incident: Incident, person: str, at: float) -> Incident:
+    """Somebody looks after it."""
+    return replace(incident, taken_by=person, taken_at=at)
+
+
+def silenced(incident: Incident, until: float, because: str) -> Incident:
+    """Nobody is called for help until then (Unix seconds)."""
+    return replace(incident, silenced_until=until, silenced_because=because)
+
+
+def is_silent(incident: Incident, at: float) -> bool:
+    """Whether calls for help are held back at this time."""
+    return at < incident.silenced_until

@@ -341,6 +341,49 @@ CODES: tuple[Code, ...] = (
         "In a shared channel people of other workspaces and guests see the same buttons; they must not decide.",
         "Let a full member of the workspace decide, or use the inbox.",
     ),
+    Code(
+        "B442",
+        "a delivery that was acted upon already",
+        "The platform delivered one command twice, or somebody sent a recorded one again; each is good for one time.",
+        "Type the command again if it is meant again.",
+    ),
+    Code("B443", "no such incident", "No incident or proposal has this id.", "`/trimtab status` lists what is open."),
+    Code(
+        "B444",
+        "the incident is closed",
+        "What is over cannot be taken, silenced or escalated.",
+        "`/trimtab history ID` tells how it ended.",
+    ),
+    Code(
+        "B445",
+        "no role to break the glass",
+        "Letting a change through alone is for the few persons whom the configuration names for emergencies.",
+        "Let the quorum decide, or somebody with the role break-glass.",
+    ),
+    Code(
+        "B446",
+        "no approval to take back",
+        "Only a person's own approval can be revoked, by that person.",
+        "Deny the proposal if it must not be carried out.",
+    ),
+    Code(
+        "B447",
+        "the glass is not broken without a reason",
+        "Somebody reviews afterwards what one person did alone, and starts with the reason.",
+        "Say what the emergency is.",
+    ),
+    Code(
+        "B448",
+        "not a second person",
+        "Whoever broke the glass, or asked for the change, cannot review it.",
+        "Another person looks at it and signs by approving it once more.",
+    ),
+    Code(
+        "B449",
+        "no such object in the fleet",
+        "The branch has no device group, deployment or hold of this name.",
+        "`/trimtab rollout` and `trimtab validate` list the names; a name may need its namespace before it.",
+    ),
     # B50x: the ledger
     Code(
         "B501",

@@ -44,7 +44,11 @@ class ChatSite:
         client = web_client(self.rig.bot_token, f"{self.rig.url}/api/")
         self.board = Board(self.site.store, SlackRoom(client, "C0FLEET"), lambda: self.site.now, 1)
         listener = SlackListener(
-            web_client(self.rig.bot_token, f"{self.rig.url}/api/"), "T0HOME", PEOPLE, self.site.bot.decisions
+            web_client(self.rig.bot_token, f"{self.rig.url}/api/"),
+            "T0HOME",
+            PEOPLE,
+            self.site.bot.decisions,
+            self.site.bot.commands,
         )
         self.connection = SlackConnection(listener, self.rig.app_token, 1)
         self.connection.start()
@@ -280,7 +284,13 @@ def test_the_service_says_and_listens_by_itself(site: Site, tmp_path: Path) -> N
         assert configuration.slack is not None
         site.broken()
         chat = slack_chat(
-            configuration, configuration.slack, site.store, site.bot.decisions, site.events, lambda: site.now
+            configuration,
+            configuration.slack,
+            site.store,
+            site.bot.decisions,
+            site.bot.commands,
+            site.events,
+            lambda: site.now,
         )
         with chat:
             wait_until(lambda: bool(rig.messages))

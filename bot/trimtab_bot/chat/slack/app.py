@@ -16,8 +16,8 @@ from slack_bolt import App
 from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk.errors import SlackClientError
 
-from trimtab_bot.chat.grammar import Command, Mistake, Verb, help_lines, parse
 from trimtab_bot.chat.slack.blocks import APPROVE, DENY, DENY_VIEW, deny_view, escaped
+from trimtab_bot.commands import Actor, Where
 from trimtab_bot.inbox.interface import Accepted
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from slack_sdk import WebClient
 
-    from trimtab_bot.inbox.interface import DecisionResult, Decisions, ProposalView
+    from trimtab_bot.commands import Commands
+    from trimtab_bot.inbox.interface import DecisionResult, Decisions
 
 COMMAND = "/trimtab"
-_DIGEST = 12
 _MEMBER_SECONDS = 60.0
 _NOT_LINKED = "B440 your Slack account belongs to nobody who is configured; ask for your id to be listed under people"
 _OUTSIDE = "B441 only members of this workspace decide here, not guests or people of another workspace"
@@ -64,10 +64,13 @@ class Members:
 class SlackListener:
     """The running listener. ``people`` maps a Slack user id to a person's id."""
 
-    def __init__(self, client: WebClient, team: str, people: Mapping[str, str], decisions: Decisions) -> None:
+    def __init__(
+        self, client: WebClient, team: str, people: Mapping[str, str], decisions: Decisions, commands: Commands
+    ) -> None:
         self._team = team
         self._people = dict(people)
         self._decisions = decisions
+        self._commands = commands
         self._members = Members(client, team)
         # The library writes whole requests into its log when a signature is wrong; ours says what is worth saying.
         logger = logging.getLogger("trimtab.slack")
@@ -117,49 +120,15 @@ class SlackListener:
 
     def _command(self, ack: Callable[..., None], body: dict[str, Any]) -> None:
         refused = self._refusal(body)
-        ack(text=refused or self._answer(parse(str(body.get("text") or "")), self._people.get(_user(body), "")))
-
-    def _answer(self, command: Command | Mistake, person: str) -> str:
-        if isinstance(command, Mistake):
-            return escaped(command.text)
-        match command.verb:
-            case Verb.HELP:
-                return "```" + "\n".join(f"{COMMAND} {line}" for line in help_lines()) + "```"
-            case Verb.STATUS:
-                return self._status()
-            case _:
-                pass
-        found = self._decisions.proposal(command.proposal)
-        if found is None:
-            return escaped(f'B424 there is no proposal "{command.proposal}"')
-        match command.verb:
-            case Verb.WHY:
-                return _why(found)
-            case Verb.HISTORY:
-                return "\n".join(
-                    escaped(f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime(each.at))} {each.text}", 300)
-                    for each in found.timeline[-30:]
-                )
-            case _:
-                pass
-        digest = found.digest if _bare(found.digest).startswith(command.digest) else command.digest
-        if command.verb is Verb.APPROVE:
-            return _told(self._decisions.approve(found.id, person, digest))
-        return _told(self._decisions.deny(found.id, person, digest, command.reason))
-
-    def _status(self) -> str:
-        status = self._decisions.status()
-        lines = [] if status.healthy else [escaped(status.note)]
-        lines += [
-            escaped(
-                f"{each.model} {each.version}: {each.figure} {each.verdict} {each.value} ({each.interval}), n {each.n}",
-                300,
-            )
-            for each in status.watched[:20]
-        ]
-        waiting = [each for each in self._decisions.proposals() if each.open_for_decision]
-        lines += [escaped(f"waits for a decision: {each.id} {each.title}", 300) for each in waiting]
-        return "\n".join(lines) or "nothing is watched yet"
+        if refused:
+            ack(text=refused)
+            return
+        user = _user(body)
+        actor = Actor(self._people.get(user, ""), f"slack:{self._team}/{user}")
+        where = Where("slack", str(body.get("channel_id") or ""))
+        reply = self._commands.say(str(body.get("text") or ""), actor, where)
+        text = "\n".join(escaped(line, 500) for line in reply.text.split("\n"))
+        ack(text=f"```{text}```" if text.startswith(f"{COMMAND} ") else text)
 
     # ------------------------------------------------ who
 
@@ -210,18 +179,5 @@ def _team(body: dict[str, Any]) -> str:
     return str((body.get("team") or {}).get("id") or body.get("team_id") or "")
 
 
-def _bare(digest: str) -> str:
-    return digest.removeprefix("sha256:")
-
-
 def _told(result: DecisionResult) -> str:
     return escaped(result.message if isinstance(result, Accepted) else f"{result.code} {result.reason}")
-
-
-def _why(found: ProposalView) -> str:
-    lines = [found.title, found.summary]
-    lines += [f"{fact.label}: {fact.value}" for fact in found.facts]
-    if found.offending is not None:
-        lines.append(f"commit {found.offending.sha[:_DIGEST]} {found.offending.subject} by {found.offending.author}")
-    lines.append(f"to approve: {COMMAND} approve {found.id} {_bare(found.digest)[:_DIGEST]}")
-    return "\n".join(escaped(line, 500) for line in lines)
