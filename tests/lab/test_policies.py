@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.policy_inputs import POLICIES, case_requests, generated
 from trimtab_config.cli import main
 from trimtab_config.policy.bundle import DATA, MODULE
 from trimtab_config.policy.interface import Decision
 from trimtab_config.policy.opa_binary import Opa, OpaPolicyEngine
-from trimtab_config.policy.shipped import SHIPPED, WasmEngine, gate_of, shipped_bundle
+from trimtab_config.policy.shipped import SHIPPED, WasmEngine, gate_of, shipped_bundle, write_bundle
+from trimtab_config.policy.signing import Signer
 from trimtab_config.policy.wasm import WasmPolicyEngine
 from trimtab_kernel.problems import InputError, OutsideError
 
@@ -51,7 +56,7 @@ def test_opa_has_nothing_against_the_sources(opa: Opa) -> None:
 def test_the_tests_in_rego_pass_and_reach_nearly_every_line(opa: Opa) -> None:
     report = opa.test([POLICIES])
     assert report.failed == ()
-    assert report.count >= 80
+    assert report.count >= 85
     assert report.coverage >= 95, report.uncovered
 
 
@@ -166,3 +171,35 @@ def test_without_wasmtime_opa_judges_by_the_rego_that_the_bundle_was_built_from(
         WasmEngine(shipped_bundle()).decide(requests)
     with pytest.raises(OutsideError, match="wasmtime"):
         WasmEngine(shipped_bundle(), POLICIES / "finops").decide(requests)
+
+
+def test_opa_itself_takes_our_signature_and_refuses_what_it_does_not_cover(opa: Opa, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "key.pub").write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    write_bundle(shipped_bundle(), tmp_path / "bundle", Signer(key, "platform", "fleet"))
+
+    def verified() -> subprocess.CompletedProcess[str]:
+        packed = tmp_path / "bundle.tar.gz"
+        with tarfile.open(packed, "w:gz") as archive:
+            for path in (tmp_path / "bundle").iterdir():
+                archive.add(path, f"/{path.name}")
+        asked: list[str | Path] = [
+            "build",
+            "-b",
+            packed,
+            "--verification-key",
+            tmp_path / "key.pub",
+            "--scope",
+            "fleet",
+            "-t",
+            "rego",
+        ]
+        asked += ["--verification-key-id", "platform", "--signing-alg", "ES256", "-o", tmp_path / "out.tar.gz"]
+        return subprocess.run([opa.program, *asked], capture_output=True, text=True, timeout=120, check=False)
+
+    done = verified()
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "bundle" / MODULE).write_bytes(b"\0asm\1\0\0\0other")
+    refused = verified()
+    assert refused.returncode
+    assert f"{MODULE}: digest mismatch" in refused.stdout + refused.stderr

@@ -12,7 +12,8 @@ from trimtab_config.spec.reader import ReadResult, read_documents
 from trimtab_kernel.problems import InputError, Problem, sort_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    import argparse
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from trimtab_config.catalog import Catalog
@@ -83,11 +84,13 @@ def compiled_fleet(
     return fleet
 
 
-def bundles_at(folders: Iterable[Path]) -> tuple[PolicyBundle, ...]:
-    """The bundles of rules in these folders. Raises InputError (F505) for one that cannot be used."""
+def bundles_asked(arguments: argparse.Namespace) -> tuple[PolicyBundle, ...]:
+    """The bundles that ``add_policies`` was told. Raises InputError (F505, F510), TrustError (F509) for one not signed."""
+    from trimtab_config.cli.arguments import trust_asked
     from trimtab_config.policy.shipped import bundle_at
 
-    return tuple(map(bundle_at, folders))
+    trust = trust_asked(arguments)
+    return tuple(bundle_at(folder, trust) for folder in arguments.policies)
 
 
 def _nothing(path: Path) -> Problem:

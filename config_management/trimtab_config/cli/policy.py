@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trimtab_config.cli.arguments import add_trust, trust_asked
 from trimtab_kernel.commandline import Command, print_json, print_problems
-from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem, quoted
+from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem, TrimtabError, quoted
 
 if TYPE_CHECKING:
     import argparse
 
     from trimtab_config.policy.bundle import PolicyBundle, RuleText
-    from trimtab_config.policy.opa_binary import Opa
+    from trimtab_config.policy.opa_binary import Opa, TestReport
+    from trimtab_config.policy.signing import Signer
 
 
 def _with_sources(parser: argparse.ArgumentParser) -> None:
@@ -36,22 +38,74 @@ def configure_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="D", help="write the bundle into this folder"
     )
+    parser.add_argument("--signing-key", type=Path, metavar="FILE", help="sign it with this key (PEM, RSA or P-256)")
+    parser.add_argument("--key-id", default="", metavar="ID", help="what those who verify know the key by")
+    parser.add_argument("--scope", default="", metavar="TEXT", help="what the signature is for, such as a fleet's name")
 
 
 def build(arguments: argparse.Namespace) -> ExitCode:
     """Build, try, and only then write: what was there stays where anything fails."""
-    from trimtab_config.policy.shipped import WasmEngine, write_bundle
+    from trimtab_config.policy.cases import case_problems, read_tables
+    from trimtab_config.policy.shipped import gate_of_bundle, try_bundle
 
-    bundle = _opa(arguments).build(arguments.folder)
-    (decision,) = WasmEngine(bundle).decide([b"{}"])
-    if decision.allowed:
-        problem = Problem("F506", got="rules that allow an empty input", expected="a refusal: it lacks everything")
-        raise InputError(problem)
+    signer = None
+    if arguments.signing_key is not None:
+        from trimtab_config.policy.signing import signer_of
+
+        signer = signer_of(arguments.signing_key, arguments.key_id, arguments.scope)
+    opa = _opa(arguments)
+    bundle = opa.build(arguments.folder)
+    try_bundle(bundle)
+    problems = _failed(opa.test(arguments.folder))
+    gate = gate_of_bundle(bundle)
+    tables = [table for folder in arguments.folder for table in read_tables(folder)]
+    problems += [problem for table in tables for problem in case_problems(table, gate)]
+    if problems:
+        raise InputError(*problems)
+    _written(bundle, arguments.output, signer)
+    print(f"{len(bundle.rules)} rules, {len(bundle.module)} bytes, digest {bundle.digest}", file=sys.stderr)
+    return ExitCode.DONE
+
+
+def _failed(report: TestReport) -> list[Problem]:
+    return [Problem("F507", got=f"{name} failed", expected="every test to pass") for name in report.failed]
+
+
+def _written(bundle: PolicyBundle, folder: Path, signer: Signer | None = None) -> None:
+    from trimtab_config.policy.shipped import write_bundle
+
     try:
-        write_bundle(bundle, arguments.output)
+        write_bundle(bundle, folder, signer)
+    except OSError as error:
+        raise OutsideError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+def configure_install(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a folder that policy build wrote")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="D", help="put it in the place of the bundle in this folder"
+    )
+    add_trust(parser)
+
+
+def install(arguments: argparse.Namespace) -> ExitCode:
+    """Verify, read and try the new bundle; only then does it take the place of the old one, as a whole."""
+    from trimtab_config.policy.bundle import read_bundle
+    from trimtab_config.policy.replacing import replace_folder
+    from trimtab_config.policy.shipped import bundle_files, try_bundle
+
+    try:
+        files = bundle_files(arguments.bundle, trust_asked(arguments))
+        bundle = read_bundle(files, str(arguments.bundle))
+        try_bundle(bundle)
+        replace_folder(arguments.output, files)
+    except TrimtabError:
+        print(f"{arguments.output}: the bundle that was there stays in force", file=sys.stderr)
+        raise
     except OSError as error:
         raise OutsideError(f"cannot write {arguments.output}: {error.strerror or error}") from error
-    print(f"{len(bundle.rules)} rules, {len(bundle.module)} bytes, digest {bundle.digest}", file=sys.stderr)
+    print(f"{len(bundle.rules)} rules, digest {bundle.digest}", file=sys.stderr)
     return ExitCode.DONE
 
 
@@ -84,7 +138,7 @@ def test(arguments: argparse.Namespace) -> ExitCode:
     if not arguments.no_rego:
         opa = _opa(arguments)
         report = opa.test(arguments.folder)
-        problems += [Problem("F507", got=f"{name} failed", expected="every test to pass") for name in report.failed]
+        problems += _failed(report)
         if report.coverage < arguments.coverage:
             where = ", ".join(report.uncovered[:5])
             got = f"{report.coverage:g} % of the lines tested"
@@ -154,10 +208,22 @@ COMMAND = Command(
         Command(
             name="build",
             summary="Build a bundle of Rego for WebAssembly; needs the opa program.",
-            details="The bundle is tried before it is written, so a bundle that fails never takes the place of one that works.",
-            examples=("trimtab policy build our-rules -o our-rules/bundle",),
+            details="The rules are tested and the bundle is tried before it is written, so a bundle that fails never takes the "
+            "place of one that works.",
+            examples=(
+                "trimtab policy build our-rules -o bundle",
+                "trimtab policy build our-rules -o bundle --signing-key key.pem --key-id platform",
+            ),
             configure=configure_build,
             run=build,
+        ),
+        Command(
+            name="install",
+            summary="Put a bundle in the place of another, as a whole, once it is verified and tried.",
+            details="Where anything fails the old one stays in force.",
+            examples=("trimtab policy install bundle -o /etc/trimtab/policies --policy-key platform=platform.pem",),
+            configure=configure_install,
+            run=install,
         ),
         Command(
             name="test",

@@ -153,9 +153,9 @@ def _compiled(
     staging: Staging,
 ) -> None:
     """Stage what is asked for from the whole tree, and leave it for later runs."""
-    from trimtab_config.cli.fleet import bundles_at, compiled_fleet
+    from trimtab_config.cli.fleet import bundles_asked, compiled_fleet
 
-    fleet = compiled_fleet(arguments.path, files, problems, options, bundles_at(arguments.policies))
+    fleet = compiled_fleet(arguments.path, files, problems, options, bundles_asked(arguments))
     if stored is not None:
         stored.learn(fleet)
     if arguments.list_groups:

@@ -60,11 +60,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Read, refer, plan, price and date; print every problem."""
-    from trimtab_config.cli.fleet import bundles_at, read_fleet
+    from trimtab_config.cli.fleet import bundles_asked, read_fleet
 
     as_of: datetime.date = arguments.as_of or datetime.datetime.now(datetime.UTC).astimezone().date()
     fleet = read_fleet(arguments.path)
-    problems = fleet_problems(fleet, as_of, arguments.policy_level, bundles_at(arguments.policies))
+    problems = fleet_problems(fleet, as_of, arguments.policy_level, bundles_asked(arguments))
     blocking = tuple(problem for problem in problems if problem.code not in NOT_BLOCKING)
     if arguments.output == "json":
         print_json(report(fleet, problems, as_of))

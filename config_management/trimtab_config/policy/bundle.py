@@ -15,7 +15,7 @@ MODULE = "policy.wasm"
 DATA = "data.json"
 ENTRY_POINT = "trimtab/main/decisions"
 FORMAT = 1
-_MOST_BYTES = 16 * 2**20
+MOST_BYTES = 16 * 2**20
 _MAGIC = b"\0asm\1\0\0\0"
 
 
@@ -82,8 +82,8 @@ def read_bundle(files: Mapping[str, bytes], name: str = "") -> PolicyBundle:
     for file in (MANIFEST, MODULE, DATA):
         if file not in files:
             raise _refused(name, f"no {file}", "manifest.json, policy.wasm and data.json")
-        if len(files[file]) > _MOST_BYTES:
-            raise _refused(f"{name}/{file}", f"{len(files[file])} bytes", f"at most {_MOST_BYTES}")
+        if len(files[file]) > MOST_BYTES:
+            raise _refused(f"{name}/{file}", f"{len(files[file])} bytes", f"at most {MOST_BYTES}")
     try:
         manifest = json.loads(files[MANIFEST])
         rules = [RuleText(**_texts(rule)) for rule in manifest["rules"]]

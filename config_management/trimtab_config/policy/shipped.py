@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimtab_config.policy.bundle import DATA, MANIFEST, MODULE, PolicyBundle, read_bundle
+from trimtab_config.policy.bundle import DATA, MANIFEST, MODULE, MOST_BYTES, PolicyBundle, read_bundle
 from trimtab_config.policy.gate import PolicyGate
+from trimtab_config.policy.replacing import replace_folder
 from trimtab_kernel.problems import InputError, OutsideError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trimtab_config.policy.interface import Decision, PolicyEngine
+    from trimtab_config.policy.signing import Signer, Trust
 
 SHIPPED = Path(__file__).parent / "shipped"
+MOST_FILES = 16
 
 
 @cache
@@ -24,22 +28,61 @@ def shipped_bundle() -> PolicyBundle:
     return bundle_at(SHIPPED)
 
 
-def bundle_at(folder: Path) -> PolicyBundle:
-    """The bundle in a folder. Raises InputError (F505)."""
+def bundle_at(folder: Path, trust: Trust | None = None) -> PolicyBundle:
+    """The bundle in a folder. Raises InputError (F505); with ``trust`` also TrustError (F509) where nobody of it signed."""
+    return read_bundle(bundle_files(folder, trust), str(folder))
+
+
+def bundle_files(folder: Path, trust: Trust | None = None) -> dict[str, bytes]:
+    """The files of a bundle by name, and where ``trust`` is given every file that is there, signed. Raises as :func:`bundle_at`."""
     try:
-        files = {name: (folder / name).read_bytes() for name in (MANIFEST, MODULE, DATA)}
+        names = {MANIFEST, MODULE, DATA} if trust is None else {path.name for path in folder.iterdir()}
+        if len(names) > MOST_FILES:
+            raise InputError(Problem("F505", str(folder), got=f"{len(names)} files", expected=f"at most {MOST_FILES}"))
+        files = {name: _limited(folder / name) for name in sorted(names)}
     except OSError as error:
         expected = "a folder with manifest.json, policy.wasm and data.json"
         problem = Problem("F505", str(folder), got=error.strerror or str(error), expected=expected)
         raise InputError(problem) from error
-    return read_bundle(files, str(folder))
+    if trust is not None:
+        from trimtab_config.policy.signing import check_signatures
+
+        check_signatures(files, trust, str(folder))
+    return files
 
 
-def write_bundle(bundle: PolicyBundle, folder: Path) -> None:
-    """Write the files of ``bundle`` into ``folder``, which is made. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in bundle.files().items():
-        (folder / name).write_bytes(content)
+def _limited(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES + 1)  # what is longer is refused by its length
+
+
+def write_bundle(bundle: PolicyBundle, folder: Path, signer: Signer | None = None) -> None:
+    """Put the files of ``bundle`` where ``folder`` is, as a whole: readers find the old ones or the new ones.
+
+    With ``signer`` they are signed. Raises OSError, also for a folder that holds anything but a bundle.
+    """
+    files = bundle.files()
+    strangers = {path.name for path in folder.iterdir()} - {*files, ".signatures.json"} if folder.exists() else set()
+    if strangers:
+        raise FileExistsError(errno.ENOTEMPTY, f"it holds {sorted(strangers)[0]}, which is no part of a bundle")
+    if signer is not None:
+        from trimtab_config.policy.signing import SIGNATURES, signatures_of
+
+        files[SIGNATURES] = signatures_of(files, signer)
+    replace_folder(folder, files)
+
+
+def gate_of_bundle(bundle: PolicyBundle) -> PolicyGate:
+    """A gate over one bundle alone."""
+    return PolicyGate((WasmEngine(bundle),), bundle.rules)
+
+
+def try_bundle(bundle: PolicyBundle) -> None:
+    """Raises InputError (F505, F506) for a bundle that does not run, or that lets an empty question pass."""
+    (decision,) = WasmEngine(bundle).decide([b"{}"])
+    if decision.allowed:
+        problem = Problem("F506", got="rules that allow an empty input", expected="a refusal: it lacks everything")
+        raise InputError(problem)
 
 
 class WasmEngine:

@@ -57,4 +57,17 @@ CODES: tuple[Code, ...] = (
         "would hold for nothing.",
         "Correct the name; 'trimtab policy explain' lists the rules.",
     ),
+    Code(
+        "F509",
+        "policy bundle not signed as asked",
+        "Nobody whose key is trusted signed exactly these files for this purpose: a signature is missing, by another key, for "
+        "another scope, or over other files. None of the bundle is used; what was in force before stays.",
+        "Sign the bundle with 'trimtab policy build --signing-key', or name the key that it was signed with by --policy-key.",
+    ),
+    Code(
+        "F510",
+        "key for policy bundles cannot be used",
+        "The file is no PEM key of RSA (2,048 bits or more) or of the curve P-256, or it has a password.",
+        "Name the right file; 'openssl pkey -in FILE -noout -text' shows what a key is.",
+    ),
 )
