@@ -119,8 +119,10 @@ def imported_by_room() -> set[tuple[str, str]]:
 
 
 def asked_by_room(room: str) -> list[Requirement]:
-    """What the room's extra asks for, and its optional parts: `edge`, `edge-grpc`."""
+    """What the room's extra asks for, and its optional parts: `edge`, `edge-grpc`; `analytics` is config's."""
     extras = [extra for extra in PROJECT["optional-dependencies"] if extra == room or extra.startswith(f"{room}-")]
+    if room == "config":
+        extras.append("analytics")
     return [requirement for extra in extras for requirement in asked(extra)]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "trimtab"
 GROUP = "trimtab.commands"
-_HEADINGS = {"config": "fleet files", "plugins": "delivery", "bot": "bot"}
+_HEADINGS = {"config": "fleet files", "analytics": "money", "plugins": "delivery", "bot": "bot"}
 _OTHER = "further commands"
 
 
