@@ -3,7 +3,8 @@
 Usage: ``.venv/bin/python examples/models/build.py [--output DIR] [--check]``
 
 Writes ``DIR/artifacts/sha256/<hex>`` and ``DIR/models/index.json``, and the tables of ``DIR/models/README.md`` where there
-is one; DIR is ``examples`` unless said. ``--check`` writes nothing: it rebuilds, and compares with DIR: predictions on the held-out rows everywhere, bytes only where
+is one; DIR is ``examples`` unless said. Costs are measured by asking ``trimtab-edge serve`` (``metering.py``), for some
+minutes. ``--check`` writes nothing: it rebuilds, and compares with DIR: predictions on the held-out rows everywhere, bytes only where
 this platform (processor, BLAS kernels, package versions) is the one in the index, since trained floating-point numbers
 differ in their last digits elsewhere. Exit codes: 0 done or the same, 1 different, 64 usage.
 
@@ -41,7 +42,7 @@ from examples.models.evaluation import (
     tensors,
 )
 from examples.models.graphs import IR_VERSION, OPSET
-from examples.models.metering import PASSES, Subject, meter
+from examples.models.metering import PASSES, RATE, Subject, meter, method
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,12 +154,16 @@ def this_platform() -> dict[str, Any]:
     }
 
 
-def this_machine() -> dict[str, Any]:
-    """What costs depend on, beside the versions in ``this_platform``."""
+def this_machine(passes: int, rate: float) -> dict[str, Any]:
+    """What costs depend on, beside the versions in ``this_platform``, and how they were measured."""
     described = Path("/proc/cpuinfo")
     lines = described.read_text(encoding="utf-8").splitlines() if described.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"processor": names[0] if names else platform.machine(), "cores": os.cpu_count(), "threadsUsed": 1}
+    return {
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "method": method(passes, rate),
+    }
 
 
 def held_out_rows(model: str) -> NDArray[Any]:
@@ -182,10 +187,10 @@ def read_index(examples: Path) -> dict[str, Any]:
     return index
 
 
-def write(examples: Path, variants: Sequence[Variant], passes: int = PASSES) -> None:
+def write(examples: Path, variants: Sequence[Variant], passes: int = PASSES, rate: float = RATE) -> None:
     """Write files and index; remove files that an earlier index of the same folder named and this one does not.
 
-    Costs are measured in ``passes`` passes over all files.
+    Costs are measured in ``passes`` passes over all files, at ``rate`` requests a second and at saturation.
     """
     (examples / "models").mkdir(parents=True, exist_ok=True)
     try:
@@ -199,7 +204,7 @@ def write(examples: Path, variants: Sequence[Variant], passes: int = PASSES) -> 
         path.write_bytes(variant.data)
         earlier.discard(path)
         subjects.append(Subject(path, feeds(variant.data, held_out_rows(variant.facts["model"]))))
-    costs = meter(subjects, passes)
+    costs = meter(subjects, passes, rate)
     entries = [
         {**variant.facts, "evaluation": evaluate(variant.data, variant.recipe), "measured": cost}
         for variant, cost in zip(variants, costs, strict=True)
@@ -211,7 +216,7 @@ def write(examples: Path, variants: Sequence[Variant], passes: int = PASSES) -> 
     index = {
         "about": "Written by examples/models/build.py; `measured` holds for the machine in `measuredOn` alone.",
         "platform": this_platform(),
-        "measuredOn": this_machine(),
+        "measuredOn": this_machine(passes, rate),
         "opset": OPSET,
         "irVersion": IR_VERSION,
         "models": {

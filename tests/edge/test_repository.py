@@ -241,3 +241,21 @@ def test_another_alignment_of_the_same_bytes_keeps_the_session_and_the_counts(mo
     }
     repository.close()
     plane.close()
+
+
+def test_nobody_is_told_ready_before_the_disk_was_read_and_each_model_of_it_answers(models: Path) -> None:
+    place(models, "second", "1.0.0", OLD)
+    repository = ModelRepository(models, InferenceCounts())
+    plane = DataPlane(repository, InferenceCounts(), threads=1, queue=1)
+    told: list[tuple[bool, list[State]]] = []
+    repository.on_change = lambda served: told.append(
+        (plane.ready, [slot.standing.state for slot in repository.slots.values()])
+    )
+    try:
+        assert not plane.ready
+        asyncio.run(repository.refresh())
+        assert told == [(False, [State.LOADING, State.LOADING]), (False, [State.READY, State.LOADING])]
+        assert plane.ready
+    finally:
+        repository.close()
+        plane.close()

@@ -164,7 +164,7 @@ def test_metrics_may_have_a_port_of_their_own(tmp_path: Path) -> None:
 def test_an_empty_repository_is_ready_and_a_model_that_arrives_is_served(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     with serving(tmp_path / "models", tmp_path / "log") as server:
-        assert server.ask("GET", "/v2/health/ready").status == 200
+        wait_until(lambda: server.ask("GET", "/v2/health/ready").status == 200)
         assert server.infer("adder", ROW).status == 404
         place(tmp_path / "models", "adder", "1.0.0", graphs.adder(0.5))
         server.wait_ready("adder")

@@ -205,10 +205,10 @@ class TestRebuild:
 
     def test_writing_replaces_what_an_earlier_index_named_and_nothing_else(self, tmp_path: Path) -> None:
         first, second, third = islice(build.build(), 3)
-        build.write(tmp_path, [first, second], passes=1)
+        build.write(tmp_path, [first, second], passes=1, rate=100.0)
         stranger = tmp_path / "artifacts" / "sha256" / "note"
         stranger.write_text("not ours", encoding="utf-8")
-        build.write(tmp_path, [second, third], passes=1)
+        build.write(tmp_path, [second, third], passes=1, rate=100.0)
         names = {path.name for path in stranger.parent.iterdir()}
         assert names == {second.digest, third.digest, "note"}
         assert [one["digest"] for one in build.read_index(tmp_path)["variants"]] == [
@@ -398,12 +398,15 @@ class TestCost:
 
     @every_tier
     def test_the_index_says_so(self, tier: str) -> None:
-        usual, costly = (
-            entry_of("digits", version, tier)["measured"]["cpuSecondsPerInference"] for version in ("2.1.0", "2.2.0")
-        )
-        assert costly["low"] / usual["high"] >= 20
-        assert usual["high"] < 1e-4
-        assert 1e-3 < costly["value"] < 1e-2
+        """At saturation; at a few requests a second cold caches are most of what the usual version costs."""
+        usual, costly = (entry_of("digits", version, tier)["measured"] for version in ("2.1.0", "2.2.0"))
+        assert costly["cpuSecondsAtSaturation"] / usual["cpuSecondsAtSaturation"] >= 20
+        assert costly["cpuSecondsPerInference"]["low"] / usual["cpuSecondsPerInference"]["high"] >= 5
+        assert usual["cpuSecondsPerInference"]["high"] < 1e-3 < costly["cpuSecondsPerInference"]["value"] < 1e-2
+
+    def test_the_index_says_where_and_how_it_was_measured(self) -> None:
+        assert INDEX["measuredOn"]["processor"]
+        assert INDEX["measuredOn"]["method"] == metering.method()
 
     @every_tier
     def test_its_accuracy_does_not_give_it_away(self, tier: str) -> None:
@@ -413,9 +416,12 @@ class TestCost:
     def test_metering_gives_ordered_bounds_and_a_cost_that_grows_with_the_work(self) -> None:
         pixels = rows.digits().held_out.pixels
         files = [build.artifact(EXAMPLES, entry_of("digits", f"2.{minor}.0", "lite")["digest"]) for minor in (1, 2)]
-        cheap, costly = metering.meter([metering.Subject(file, {"image": pixels}) for file in files], passes=1)
+        cheap, costly = metering.meter(
+            [metering.Subject(file, {"image": pixels}) for file in files], passes=1, rate=100.0
+        )
         for found in (cheap, costly):
-            for figure in ("cpuSecondsPerInference", "wallSecondsPerInference"):
+            for figure in ("cpuSecondsPerInference", "wallSecondsPerInference", "serverCpuSecondsPerRequest"):
                 assert 0 < found[figure]["low"] <= found[figure]["value"] <= found[figure]["high"]
+            assert found["serverCpuSecondsPerRequest"]["value"] > found["cpuSecondsPerInference"]["value"]
             assert found["addedMemoryBytes"] > 0
         assert costly["cpuSecondsPerInference"]["value"] > 10 * cheap["cpuSecondsPerInference"]["value"]

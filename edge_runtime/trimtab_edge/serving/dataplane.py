@@ -76,11 +76,10 @@ class DataPlane:
 
     @property
     def ready(self) -> bool:
-        """Every model answers, be it in the version before the one that is to answer, and the server does not drain."""
+        """Every model of the disk answers, be it in the version before the one that is to, and the server does not drain."""
         slots = self._repository.slots.values()
-        return not self.draining and all(
-            slot.current is not None for slot in slots if slot.standing.state is not State.UNLOADED
-        )
+        answering = (slot.current is not None for slot in slots if slot.standing.state is not State.UNLOADED)
+        return self._repository.looked and not self.draining and all(answering)
 
     def standing(self, model: str, version: str | None) -> Standing:
         """How a model stands, or one version of it. Raises :class:`RequestError` for what is not known here."""

@@ -123,6 +123,8 @@ class ModelRepository:
         # Looking, loading and unloading are done by one at a time.
         self._turn = asyncio.Lock()
         self.slots: dict[str, Slot] = {}
+        self.looked = False
+        """Whether the disk was read once: until then nobody knows which models there are to wait for."""
 
     async def watch(self) -> None:
         """Keep in step until cancelled."""
@@ -148,12 +150,19 @@ class ModelRepository:
     async def refresh(self) -> None:
         """Look once, and bring everything that changed into step."""
         async with self._turn:
-            for model, sighting in await self._in_loader(self._look):
-                slot = self.slots.get(model)
-                if slot is not None and slot.standing.state is State.UNLOADED and not sighting.is_ordered:
+            found = await self._in_loader(self._look)
+            # Every place first: who asks whether all models answer must be told of those that wait for their turn.
+            for model, sighting in found:
+                if model not in self.slots:
+                    standing = Standing(sighting.version, str(sighting.digest or ""), State.LOADING)
+                    self.slots[model] = Slot(standing)
+            self.looked = self.looked or not self._unreadable
+            for model, sighting in found:
+                slot = self.slots[model]
+                if slot.standing.state is State.UNLOADED and not sighting.is_ordered:
                     continue
-                due = slot is not None and slot.retry_at is not None and time.monotonic() >= slot.retry_at
-                if slot is None or slot.seen != sighting or due:
+                due = slot.retry_at is not None and time.monotonic() >= slot.retry_at
+                if slot.seen != sighting or due:
                     await self._bring(model, sighting)
 
     async def load(self, model: str) -> None:
