@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +33,7 @@ from trimtab_config.spec.scalars import (
 )
 from trimtab_kernel.identity import Digest, IdentityError
 from trimtab_kernel.problems import Collector, InputError, Problem, quoted
+from trimtab_kernel.records import dataclass, field
 from trimtab_kernel.rules import Window
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 1024 * 1024
 _SHORTEST_TICK = 0.2
 _LONGEST_TICK = 3600.0
+_SHORTEST_LEASE = 2
+_LONGEST_LEASE = 300
 
 
 def _digest(text: str) -> Digest:
@@ -184,10 +187,20 @@ class GitHubAppFile:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookFile:
+    """Where GitHub's webhooks are taken; ``secret_file`` holds the secret that they are signed with. Port 0 takes a free one."""
+
+    secret_file: TextField
+    port: PortField = 0
+    host: TextField = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
 class GitHubFile:
     """The fleet's repository on GitHub, or on GitHub Enterprise Server by ``api_url`` and ``clone_url``.
 
-    Exactly one of ``token_file`` and ``app``. ``repository`` of the bot is then the folder of its local mirror.
+    Exactly one of ``token_file`` and ``app``. ``repository`` of the bot is then the folder of its local mirror. Comments and
+    reviews are looked for every ``poll``, and at once where a webhook says so. ``check`` is the check's name.
     """
 
     repository: RepositoryField
@@ -195,6 +208,9 @@ class GitHubFile:
     app: GitHubAppFile | None = None
     api_url: TextField = "https://api.github.com"
     clone_url: TextField | None = None
+    poll: DurationField = datetime.timedelta(seconds=10)
+    check: TextField = "trimtab-proof"
+    webhook: WebhookFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +234,28 @@ class NarratorFile:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseFile:
+    """PostgreSQL instead of files in the state directory. ``url_file`` holds ``postgresql://USER:PASSWORD@HOST/DATABASE``."""
+
+    url_file: TextField
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderFile:
+    """Replicas: a Lease of Kubernetes decides which one acts. Needs ``database``."""
+
+    lease: TextField = "trimtab-bot"
+    namespace: TextField = "trimtab"
+    kubeconfig: TextField | None = None
+    duration: DurationField = datetime.timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
 class PersonFile:
-    """One person. Without ``roles`` a person only sees. ``slack`` are the member ids of the workspace that are theirs."""
+    """One person. Without ``roles`` a person only sees. ``slack`` are the member ids of the workspace that are theirs.
+
+    ``github`` are the numeric ids of their accounts (``gh api users/NAME --jq .id``): names can change hands.
+    """
 
     id: LabelNameField
     name: TextField
@@ -227,6 +263,7 @@ class PersonFile:
     token_sha256: TokenField
     roles: tuple[Role, ...] = (Role.VIEWER,)
     slack: tuple[SlackField, ...] = ()
+    github: tuple[PositiveField, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +289,8 @@ class BotFile:
     github: GitHubFile | None = None
     slack: SlackFile | None = None
     narrator: NarratorFile | None = None
+    database: DatabaseFile | None = None
+    leader: LeaderFile | None = None
 
 
 # ---------------------------------------------------------------- what the bot works with
@@ -278,8 +317,20 @@ MetricsSettings: TypeAlias = PrometheusSettings | ScrapeSettings
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """See :class:`WebhookFile`."""
+
+    secret_file: Path
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class GitHubSettings:
-    """See :class:`GitHubFile`. ``app`` and ``installation`` are 0 where ``secret_file`` holds a token."""
+    """See :class:`GitHubFile`. ``app`` and ``installation`` are 0 where ``secret_file`` holds a token.
+
+    ``people`` maps an account's numeric id to a person's id; ``poll`` is in seconds.
+    """
 
     repository: str
     api_url: str
@@ -287,6 +338,10 @@ class GitHubSettings:
     secret_file: Path
     app: int = 0
     installation: int = 0
+    people: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    poll: float = 10.0
+    check: str = "trimtab-proof"
+    webhook: WebhookSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +363,16 @@ class NarratorSettings:
     base_url: str
     model: str
     key_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSettings:
+    """See :class:`LeaderFile`; ``duration`` in whole seconds."""
+
+    lease: str
+    namespace: str
+    kubeconfig: Path | None
+    duration: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +408,8 @@ class Configuration:
     github: GitHubSettings | None = None
     slack: SlackSettings | None = None
     narrator: NarratorSettings | None = None
+    database: Path | None = None
+    leader: LeaderSettings | None = None
 
     @property
     def store_path(self) -> Path:
@@ -409,7 +476,8 @@ class _Judge:
         identity = self.identity(file.identity)
         people = self.people(file, identity)
         alarms = self.alarms(file.alarms)
-        github = None if file.github is None else self.github(file.github, folder)
+        github = None if file.github is None else self.github(file, file.github, folder)
+        leader = None if file.leader is None else self.leader(file, file.leader, folder)
         if self.problems.problems or metrics is None or people is None or identity is None or alarms is None:
             return None
         return Configuration(
@@ -438,7 +506,17 @@ class _Judge:
             else NarratorSettings(
                 file.narrator.base_url, file.narrator.model, _optional(folder, file.narrator.key_file)
             ),
+            database=None if file.database is None else _absolute(folder, file.database.url_file),
+            leader=leader,
         )
+
+    def leader(self, file: BotFile, section: LeaderFile, folder: Path) -> LeaderSettings:
+        duration = section.duration.total_seconds()
+        if duration != int(duration) or not _SHORTEST_LEASE <= duration <= _LONGEST_LEASE:
+            self.refuse("leader.duration", f"{duration:g} s", "whole seconds, 2s to 5m")
+        if file.database is None:
+            self.refuse("leader", "no database", "a database that the replicas share")
+        return LeaderSettings(section.lease, section.namespace, _optional(folder, section.kubeconfig), int(duration))
 
     def slack(self, file: BotFile, section: SlackFile, folder: Path) -> SlackSettings:
         owners: dict[str, str] = {}
@@ -453,7 +531,29 @@ class _Judge:
             MappingProxyType(owners),
         )
 
-    def github(self, file: GitHubFile, folder: Path) -> GitHubSettings | None:
+    def github(self, whole: BotFile, file: GitHubFile, folder: Path) -> GitHubSettings | None:
+        owners: dict[int, str] = {}
+        for person in whole.people:
+            owners.update(dict.fromkeys(person.github, person.id))
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,99}", file.check, re.ASCII) is None:
+            self.refuse("github.check", file.check, "up to 100 letters, digits, spaces and ._/-")
+        if not 1 <= file.poll.total_seconds() <= _LONGEST_TICK:
+            self.refuse("github.poll", f"{file.poll.total_seconds():g} s", "1s to 1h")
+        hook = file.webhook
+        made = self._github(file, folder)
+        if made is None:
+            return None
+        return replace(
+            made,
+            people=MappingProxyType(owners),
+            poll=file.poll.total_seconds(),
+            check=file.check,
+            webhook=None
+            if hook is None
+            else WebhookSettings(_absolute(folder, hook.secret_file), hook.host, hook.port),
+        )
+
+    def _github(self, file: GitHubFile, folder: Path) -> GitHubSettings | None:
         if (file.token_file is None) == (file.app is None):
             got = "both" if file.app else "neither"
             self.refuse("github", got, "either tokenFile or app")
@@ -487,7 +587,11 @@ class _Judge:
             for each in file.people
         )
         accounts: dict[str, str] = {}
+        numbers: dict[int, str] = {}
         for index, each in enumerate(file.people):
+            for number in each.github:
+                if numbers.setdefault(number, each.id) != each.id:
+                    self.refuse(f"people[{index}].github", number, f"an account of {numbers[number]} alone")
             for account in each.slack:
                 if accounts.setdefault(account, each.id) != each.id:
                     self.refuse(f"people[{index}].slack", account, f"an account of {accounts[account]} alone")

@@ -40,8 +40,12 @@ class Loop:
         followers: Followers,
         clock: Clock,
         refresh: Callable[[], None],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``clock`` is the loop's only idea of time; ``refresh`` brings a far repository here, and may raise OutsideError."""
+        """``clock`` is the loop's only idea of time; ``refresh`` brings a far repository here, and may raise OutsideError.
+
+        ``leads``: whether this replica acts. One that stands by looks all the same: it answers people who ask or decide.
+        """
         self._scribe = scribe
         self._history = history
         self._world = world
@@ -51,6 +55,7 @@ class Loop:
         self._followers = followers
         self._clock = clock
         self._refresh = refresh
+        self._leads = leads
         self._commit: str | None = None
         self._sound: FleetAt | None = None
         self._told: tuple[str, ...] = ()
@@ -80,8 +85,12 @@ class Loop:
             self._scribe.flush()
             self._fetch(notes)
             fleet = self._head(notes)
+            leads = self._leads()
             if fleet is not None:
-                look = self._look(fleet, notes)
+                look = self._look(fleet, notes, leads=leads)
+            if not leads:
+                self._report(notes)
+                return
             # Proposals first: what was approved is carried out, and what is no longer true is void, before anything new.
             self._response.advance_proposals()
             if fleet is not None and look is not None:
@@ -113,7 +122,7 @@ class Loop:
         notes.append(f"B310 the fleet at {commit[:12]} does not compile: {fleet.problems[0]}{more}")
         return self._sound
 
-    def _look(self, fleet: FleetAt, notes: list[str]) -> Look | None:
+    def _look(self, fleet: FleetAt, notes: list[str], *, leads: bool) -> Look | None:
         at = self._clock()
         try:
             look = self._detection.look(fleet, at)
@@ -121,7 +130,8 @@ class Loop:
             notes.append(f"the metrics source does not answer: {error}")
             return None
         self._sight.put(look)
-        self._detection.remember_verified(fleet, look, at)
+        if leads:
+            self._detection.remember_verified(fleet, look, at)
         return look
 
     def _report(self, notes: list[str]) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from trimtab_bot.ledger.interface import Entry, Head, Record
+    from trimtab_bot.ledger.interface import Entry, Head, LedgerStore, Record
     from trimtab_bot.store.interface import Reading, Store, Writing
     from trimtab_config.git.identity import GitIdentity
     from trimtab_config.githost.interface import GitHost, Merged, NotReady, Proposal, ProposalState
@@ -73,7 +73,7 @@ class SteppingStore:
 class SteppingLedger:
     """The ledger, with a step on either side of every entry."""
 
-    def __init__(self, inner: SqliteLedger, steps: Steps) -> None:
+    def __init__(self, inner: LedgerStore, steps: Steps) -> None:
         self._inner = inner
         self._steps = steps
 

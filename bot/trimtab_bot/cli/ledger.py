@@ -12,27 +12,39 @@ from trimtab_kernel.problems import ExitCode, InputError, Problem, printable
 if TYPE_CHECKING:
     import argparse
 
+    from trimtab_bot.configuration import Configuration
     from trimtab_bot.ledger.interface import Entry, Head
+    from trimtab_bot.store.sql import SqlStore
 
 FILE_NAME = "ledger.db"
 
 
-def _paths(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
-    """The ledger's file, and that of the state which noted its head, where there is one."""
-    if arguments.config:
-        from trimtab_bot.configuration import load_configuration
+def _configuration(arguments: argparse.Namespace) -> Configuration | None:
+    if not arguments.config:
+        return None
+    from trimtab_bot.configuration import load_configuration
 
-        configuration = load_configuration(Path(arguments.config))
+    return load_configuration(Path(arguments.config))
+
+
+def _paths(arguments: argparse.Namespace, configuration: Configuration | None) -> tuple[Path, Path | None]:
+    """The ledger's file, and that of the state which noted its head, where there is one."""
+    if configuration is not None:
         return configuration.ledger_path, configuration.store_path
     path = Path(arguments.file)
     return (path / FILE_NAME, path / "bot.db") if path.is_dir() else (path, None)
 
 
 def _show(arguments: argparse.Namespace) -> ExitCode:
+    from trimtab_bot.assembly import open_ledger
     from trimtab_bot.ledger.sqlite import SqliteLedger
 
-    path, _ = _paths(arguments)
-    ledger = SqliteLedger(path, reading=True)
+    configuration = _configuration(arguments)
+    ledger = (
+        SqliteLedger(_paths(arguments, None)[0], reading=True)
+        if configuration is None
+        else open_ledger(configuration, reading=True)
+    )
     try:
         entries = list(ledger.entries(arguments.subject))
     finally:
@@ -64,11 +76,19 @@ def _as_json(entry: Entry) -> dict[str, object]:
 
 
 def _verify(arguments: argparse.Namespace) -> ExitCode:
-    from trimtab_bot.ledger.verification import verify
+    from trimtab_bot.assembly import open_store, secret
+    from trimtab_bot.ledger.verification import verify, verify_postgresql
+    from trimtab_bot.store.sql import SqlStore
 
-    path, store_path = _paths(arguments)
-    head = _noted_head(store_path)
-    found = verify(path, (head.index, head.hash) if head else None)
+    configuration = _configuration(arguments)
+    path, store_path = _paths(arguments, configuration)
+    if configuration is not None and configuration.database is not None:
+        head = _noted_head(open_store(configuration))
+        expected = (head.index, head.hash) if head else None
+        found = verify_postgresql(secret(configuration.database), expected)
+    else:
+        head = _noted_head(SqlStore.open(store_path)) if store_path is not None and store_path.exists() else None
+        found = verify(path, (head.index, head.hash) if head else None)
     if found.fault is not None:
         fault = found.fault
         raise InputError(
@@ -82,12 +102,7 @@ def _verify(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def _noted_head(store_path: Path | None) -> Head | None:
-    if store_path is None or not store_path.exists():
-        return None
-    from trimtab_bot.store.sql import SqlStore
-
-    store = SqlStore.open(store_path)
+def _noted_head(store: SqlStore) -> Head | None:
     try:
         with store.reading() as view:
             return view.ledger_head()

@@ -1,6 +1,6 @@
 """Is the ledger what it was when it was written? Checked by another road than the one that writes.
 
-Nothing here is shared with the writer: the file is read with the standard library's sqlite3, read only; the canonical
+Nothing here is shared with the writer: rows are read by the bare driver, read only; the canonical
 text is rebuilt by an encoder of its own; hashes and links are recomputed from the first entry on. What a chain of
 hashes cannot show by itself is that its end was cut off, or that all of it was written anew: for that the verifier is
 given the head that the bot wrote down elsewhere, and compares.
@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from trimtab_kernel.problems import OutsideError
+from trimtab_kernel.problems import OutsideError, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+_ROWS = "SELECT position, key, subject, content, hash FROM entries ORDER BY position"
 
 _FIELDS = frozenset({"index", "previous", "key", "kind", "at", "subject", "body"})
 _KINDS = frozenset({"evidence", "decision", "intent", "effect"})
@@ -51,25 +54,55 @@ def verify(path: Path, expected: tuple[int, str] | None = None) -> Verification:
     """
     if not path.is_file():
         raise OutsideError(f"there is no ledger at {path}")
-    count, previous = 0, "0" * 64
-    seen: set[str] = set()
-    try:
+
+    @contextmanager
+    def rows() -> Iterator[Iterable[tuple[object, ...]]]:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT position, key, subject, content, hash FROM entries ORDER BY position")
-            for position, key, subject, content, stored in rows:
+            yield connection.execute(_ROWS)
+
+    return _verify(str(path), rows, sqlite3.Error, expected)
+
+
+def verify_postgresql(url: str, expected: tuple[int, str] | None = None) -> Verification:
+    """As :func:`verify`, for the ledger in a PostgreSQL database. Nothing of ``url`` is ever shown."""
+    import psycopg
+
+    @contextmanager
+    def rows() -> Iterator[Iterable[tuple[object, ...]]]:
+        with psycopg.connect(url.replace("+psycopg", "", 1), connect_timeout=10) as connection:
+            connection.read_only = True
+            # A cursor that the server keeps: the ledger may be larger than memory.
+            with connection.cursor("entries") as cursor:
+                yield cursor.execute(_ROWS)
+
+    return _verify("the database", rows, psycopg.Error, expected)
+
+
+def _verify(
+    place: str,
+    rows: Callable[[], AbstractContextManager[Iterable[tuple[object, ...]]]],
+    failure: type[Exception],
+    expected: tuple[int, str] | None,
+) -> Verification:
+    count, previous = 0, "0" * 64
+    seen: set[object] = set()
+    try:
+        with rows() as found:
+            for position, key, subject, content, stored in found:
                 fault = _check_entry(count + 1, previous, position, key, subject, content, stored)
                 if fault is None and key in seen:
                     fault = ("B502", f"the key {key!r} was written before")
                 if fault is None and expected and position == expected[0] and stored != expected[1]:
-                    fault = ("B505", f"its hash is {stored[:12]}, the bot noted {expected[1][:12]}")
+                    fault = ("B505", f"its hash is {str(stored)[:12]}, the bot noted {expected[1][:12]}")
                 if fault is not None:
                     return Verification(count, previous, Fault(count + 1, *fault))
-                count, previous = position, stored
+                count, previous = count + 1, str(stored)
                 seen.add(key)
-    except sqlite3.Error as error:
+    except failure as error:
+        reason = printable(str(error), 300)
         if count == 0:
-            raise OutsideError(f"{path} cannot be read as a ledger: {error}") from None
-        return Verification(count, previous, Fault(count + 1, "B501", f"cannot be read: {error}"))
+            raise OutsideError(f"{place} cannot be read as a ledger: {reason}") from None
+        return Verification(count, previous, Fault(count + 1, "B501", f"cannot be read: {reason}"))
     if expected and count < expected[0]:
         reason = f"missing: the bot noted {expected[0]} entries, here are {count}"
         return Verification(count, previous, Fault(count + 1, "B505", reason))

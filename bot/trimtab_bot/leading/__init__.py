@@ -1,0 +1,1 @@
+"""Which replica acts: one holds the lease, and a fencing token in the database keeps everybody else from writing."""
