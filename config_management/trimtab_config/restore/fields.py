@@ -52,10 +52,14 @@ def set_fields(
     """
     problems = Collector()
     found: list[Layout] = []
+    name = key.name.encode()
     for file in sorted(current):
+        # A name can hide behind an escape or in two lines only where there is a backslash.
+        if name not in current[file] and b"\\" not in current[file]:
+            continue
         layout = lay_out(file, current[file])
         if isinstance(layout, Problem):
-            if layout.code == "G302" or key.name.encode() in current[file]:
+            if layout.code == "G302" or name in current[file]:
                 problems.add(layout)
         elif any(region.key == key for region in layout.regions):
             found.append(layout)

@@ -193,6 +193,18 @@ CODES: tuple[Code, ...] = (
         "A share of requests that goes to an endpoint costs what the endpoint costs, so the price must be findable.",
         "Name the price class, and put its price in the price book under offloadPer1k.",
     ),
+    Code(
+        "F140",
+        "observation that cannot be read",
+        "Advice about limits rests on what devices were seen to need; a line that is half understood would mislead it.",
+        "Correct the line; a figure that is not known stays empty.",
+    ),
+    Code(
+        "F141",
+        "advice needs a folder",
+        "Advice is a patch of the fleet's files, tried on the whole fleet.",
+        "Give the folder that holds the fleet.",
+    ),
     # ---- F2: references between objects
     Code(
         "F201",

@@ -1,0 +1,1 @@
+"""What would cost less, as patches that are ready to be applied. Pure."""
