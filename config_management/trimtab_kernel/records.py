@@ -170,7 +170,12 @@ def _record(cls: type) -> type:
         state: tuple[Any, ...] = whole(self)
         return state
 
-    methods = (__eq__, __hash__, __repr__, __getstate__, _set_state, _refuse_change, _refuse_removal)
+    def __reduce__(self: object) -> tuple[Any, ...]:  # noqa: N807
+        return (self.__class__, whole(self))
+
+    methods: list[Any] = [__eq__, __hash__, __repr__, __getstate__, _set_state, _refuse_change, _refuse_removal]
+    if all(each.init for each in every) and not cls.__mro__[1:-1]:
+        methods.append(__reduce__)  # made anew by its constructor: quicker than field by field
     for method in methods:
         own.setdefault(method.__name__, method)
     qualified = cls.__qualname__

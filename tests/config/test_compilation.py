@@ -26,6 +26,7 @@ from trimtab_config.compilation.heads import Heads
 from trimtab_config.compilation.store import Store, default_folder
 from trimtab_config.compilation.stored import StoredFleet
 from trimtab_config.render.bundle import Bundle, Compiler
+from trimtab_config.sources.tree import FilesInMemory
 from trimtab_config.spec.reader import FileRead, read_file
 from trimtab_kernel.problems import InputError, Problem
 
@@ -386,7 +387,7 @@ def test_an_index_that_is_none_is_as_good_as_absent(index: bytes, tmp_path: Path
     store = Store(tmp_path / "cache")
     folder = tmp_path / "fleet"
     written(folder, start())
-    probe = StoredFleet(store, str(folder.resolve()), {}, RenderOptions())
+    probe = StoredFleet(store, str(folder.resolve()), FilesInMemory({}), RenderOptions())
     store.put("index", probe._place, index)
     assert ran(str(folder), "--all", "--cache", str(tmp_path / "cache")) == ran(str(folder), "--all", "--no-cache")
 

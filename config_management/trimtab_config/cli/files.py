@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trimtab_config.sources.folder import Folder, read_folder
 from trimtab_config.sources.selection import MAX_FILE_BYTES
 from trimtab_kernel.problems import Problem
+
+if TYPE_CHECKING:
+    from trimtab_config.sources.survey import Survey
 
 STDIN = Path("-")
 
@@ -21,6 +25,16 @@ def fleet_files(path: Path) -> tuple[dict[str, bytes], list[Problem]]:
         return {path.as_posix(): content for content in folder.files.values()}, problems
     prefix = _place(path, "x", is_folder=True)[:-1]  # pathlib a thousand times over would take as long as reading
     return {prefix + name: content for name, content in folder.files.items()}, problems
+
+
+def surveyed(path: Path, now: int) -> Survey | None:
+    """The same files of a folder, looked at and not read yet; ``now`` in nanoseconds.
+
+    None for what is no folder, and where :func:`fleet_files` has something to say.
+    """
+    from trimtab_config.sources.survey import survey
+
+    return survey(path, _place(path, "x", is_folder=True)[:-1], now)
 
 
 def _stdin() -> Folder:

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.compilation import CompiledFleet
+    from trimtab_config.compilation.store import Store
     from trimtab_config.compilation.stored import StoredFleet
     from trimtab_config.emit.staging import Staging
     from trimtab_config.render.options import RenderOptions
+    from trimtab_config.sources.tree import Tree
     from trimtab_kernel.problems import Problem
 
 
@@ -56,29 +59,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Render, all or nothing: a problem in one group writes no file of another."""
-    from trimtab_config.cli.files import STDIN, fleet_files
-    from trimtab_config.emit.folder import write_groups
     from trimtab_config.emit.staging import Staging
     from trimtab_config.render.options import Monitoring, RenderOptions
 
     options = RenderOptions(arguments.price_book, Monitoring(arguments.monitoring), arguments.with_namespace)
-    files, problems = fleet_files(arguments.path)
-    stored = None
-    # What is kept was judged by the shipped rules alone.
-    if not problems and arguments.path != STDIN and not arguments.policies:
-        stored = _stored_fleet(arguments, files, options)
     with Staging() as staging:
         with _without_collections():
-            if stored is None or arguments.why or not _from_store(stored, arguments, staging):
-                _compiled(arguments, files, problems, options, stored, staging)
-        if stored is not None:
-            stored.close()
+            _stage_asked(arguments, options, staging)
         if arguments.output_dir is not None:
+            from trimtab_config.emit.folder import write_groups
+
             write_groups(arguments.output_dir, staging.items())
             return ExitCode.DONE
         for _, content in staging.items():
             sys.stdout.write(content.decode())
     return ExitCode.DONE
+
+
+def _stage_asked(arguments: argparse.Namespace, options: RenderOptions, staging: Staging) -> None:
+    """Stage what is asked for: from what earlier runs left where that can be, else from the whole tree."""
+    from trimtab_config.cli.files import STDIN, fleet_files, surveyed
+    from trimtab_config.sources.tree import ChangedError, FilesInMemory
+
+    # What is kept was judged by the shipped rules alone.
+    store = None if arguments.path == STDIN or arguments.policies else _store(arguments)
+    tree = None if store is None else surveyed(arguments.path, time.time_ns())
+    if store is not None and tree is not None:
+        try:
+            _stage_kept(arguments, options, store, tree, staging)
+        except ChangedError:  # somebody writes there just now: whatever is there when all is read
+            staging.clear()
+        else:
+            return
+    files, problems = fleet_files(arguments.path)
+    if store is None or problems:
+        _compiled(arguments, files, problems, options, None, staging)
+    else:
+        _stage_kept(arguments, options, store, FilesInMemory(files), staging)
+
+
+def _stage_kept(
+    arguments: argparse.Namespace, options: RenderOptions, store: Store, tree: Tree, staging: Staging
+) -> None:
+    from trimtab_config.compilation.stored import StoredFleet
+
+    stored = StoredFleet(store, str(arguments.path.resolve()), tree, options)
+    if arguments.why or not _from_store(stored, arguments, staging):
+        _compiled(arguments, tree.contents(), [], options, stored, staging)
+    stored.close()
 
 
 @contextlib.contextmanager
@@ -97,23 +125,19 @@ def _without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _stored_fleet(
-    arguments: argparse.Namespace, files: Mapping[str, bytes], options: RenderOptions
-) -> StoredFleet | None:
-    """The fleet with what earlier runs left; None where no cache is wanted or can be used."""
+def _store(arguments: argparse.Namespace) -> Store | None:
+    """What earlier runs left; None where no cache is wanted or can be used."""
     from trimtab_config.compilation.store import Store, default_folder
-    from trimtab_config.compilation.stored import StoredFleet
 
     folder = arguments.cache or default_folder(os.environ)
     if arguments.no_cache or folder is None:
         return None
     try:
-        store = Store(folder)
+        return Store(folder)
     except OSError as error:
         if arguments.cache is not None:
             print(f"no cache is used: {error.filename or folder}: {error.strerror or error}", file=sys.stderr)
         return None
-    return StoredFleet(store, str(arguments.path.resolve()), files, options)
 
 
 def _from_store(stored: StoredFleet, arguments: argparse.Namespace, staging: Staging) -> bool:

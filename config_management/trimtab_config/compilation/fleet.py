@@ -107,6 +107,11 @@ class CompiledFleet:
         return {kept.read.file: kept.heads for kept in self._reads}
 
     @property
+    def reads(self) -> tuple[FileRead, ...]:
+        """The files of the tree as they were read."""
+        return tuple(kept.read for kept in self._reads)
+
+    @property
     def is_empty(self) -> bool:
         """Whether the tree holds no object at all."""
         return not any(getattr(self.catalog, name) for name in TABLES)
@@ -215,12 +220,14 @@ class FleetCompiler:
         self._sound = catalog
         return CompiledFleet(catalog, options or self._options, prefix, reads, self._shop)
 
-    def open_part(self, files: Mapping[str, bytes]) -> CompiledFleet:
+    def open_part(self, files: Iterable[tuple[FileRead, tuple[Head, ...]]]) -> CompiledFleet:
         """Those files of a sound tree that decide what some of its groups get; nothing is judged between documents.
+
+        ``files`` in the order of their names, as they were read, with the heads of their documents.
 
         Only these groups can be rendered from it, by :meth:`CompiledFleet.attempt`.
         """
-        reads = [self._shop.read(file, files[file]) for file in sorted(files)]
+        reads = [_KeptRead(read, heads) for read, heads in files]
         catalog, _ = build_catalog(together(kept.read for kept in reads).documents)
         return CompiledFleet(catalog, self._options, "", reads, self._shop)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from trimtab_kernel.canonical import canonical_json
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
 GROUP = "DeviceGroup"
 DEPLOYMENT = "EdgeAIDeployment"
 MODEL = "Model"
+_ORDER = attrgetter("kind", "namespace", "name", "content")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """Kind, namespace and name of a document; what others refer to in it and it refers to; and the digest of its content.
 
-    ``seen`` is a function of the document alone. ``content`` differs between two documents that differ in anything;
-    ``where`` also between two that stand in other places.
+    ``seen`` is a function of the document alone, and ``sight`` a digest over kind, namespace, name and ``seen``. ``content``
+    differs between two documents that differ in anything; ``where`` also between two that stand in other places.
     """
 
     kind: str
@@ -41,33 +43,40 @@ class Head:
     name: str
     seen: Mapping[str, Any]
     content: str
+    sight: str
     where: str = ""
 
     def to_json(self) -> list[Json]:
-        """What other documents can see."""
-        return [self.kind, self.namespace, self.name, dict(self.seen)]
+        """Everything but the place."""
+        return [self.kind, self.namespace, self.name, dict(self.seen), self.content, self.sight]
 
     @classmethod
-    def from_json(cls, value: object) -> Head:
-        """From :meth:`to_json` and the content. Raises ValueError for anything else."""
-        if not isinstance(value, list) or len(value) != 5:
-            raise ValueError("expected kind, namespace, name, what is seen and the content")
-        kind, namespace, name, seen, content = value
-        if not all(isinstance(text, str) for text in (kind, namespace, name, content)):
-            raise ValueError("expected text")
+    def from_json(cls, value: object, where: str = "") -> Head:
+        """From :meth:`to_json`, at a place. Raises ValueError for anything else."""
+        if not isinstance(value, list) or len(value) != 6:
+            raise ValueError("expected kind, namespace, name, what is seen, the content and the sight")
+        kind, namespace, name, seen, content, sight = value
+        for text in (kind, namespace, name, content, sight):
+            if not isinstance(text, str):
+                raise ValueError("expected text")  # noqa: TRY004
         if not isinstance(seen, dict):
             raise ValueError("expected an object")  # noqa: TRY004
         if kind in {GROUP, DEPLOYMENT} and not isinstance(seen.get("labels"), dict):
             raise ValueError("expected labels")
         if kind == DEPLOYMENT and not (isinstance(seen.get("model"), str) and isinstance(seen.get("versions"), list)):
             raise ValueError("expected a model and versions")
-        return cls(kind, namespace, name, seen, content)
+        return cls(kind, namespace, name, seen, content, sight, where)
 
 
 def placed(heads: Iterable[Head], file: str, digest: str) -> list[Head]:
     """The heads of a file's documents, with the place: its name, and ``digest`` over its bytes."""
-    where = f"{file} {digest}"
-    return [Head(head.kind, head.namespace, head.name, head.seen, head.content, where) for head in heads]
+    where = place_of(file, digest)
+    return [Head(head.kind, head.namespace, head.name, head.seen, head.content, head.sight, where) for head in heads]
+
+
+def place_of(file: str, digest: str) -> str:
+    """Where a document stands that is in a file of that name with bytes of that digest."""
+    return f"{file} {digest}"
 
 
 def heads_of(read: FileRead, digest: str) -> tuple[Head, ...]:
@@ -85,7 +94,11 @@ def heads_of(read: FileRead, digest: str) -> tuple[Head, ...]:
 
 def _head(document: Document, content: str) -> Head:
     metadata = document.metadata
-    return Head(document.kind, metadata.namespace, metadata.name, _seen(document), content)
+    seen = _seen(document)
+    # Only ever compared with others of the same compiler: one form is enough, and that of RFC 8785 takes far longer.
+    text = json.dumps([document.kind, metadata.namespace, metadata.name, seen], sort_keys=True, separators=(",", ":"))
+    sight = hashlib.sha256(text.encode()).hexdigest()
+    return Head(document.kind, metadata.namespace, metadata.name, seen, content, sight)
 
 
 def _seen(document: Document) -> dict[str, Any]:
@@ -122,7 +135,7 @@ class Heads:
 
     def __init__(self, heads: Iterable[Head]) -> None:
         """``heads`` in any order; that of two documents of one kind, namespace and name counts."""
-        self._heads = sorted(heads, key=lambda head: (head.kind, head.namespace, head.name, head.content))
+        self._heads = sorted(heads, key=_ORDER)
         self._groups = {head.name: head for head in self._heads if head.kind == GROUP}
         self._deployments = [head for head in self._heads if head.kind == DEPLOYMENT]
         self._models = {head.name: head for head in self._heads if head.kind == MODEL}
@@ -138,9 +151,7 @@ class Heads:
 
         Documents that are unsound in themselves have no head.
         """
-        # Only ever compared with another of the same compiler: one form is enough, and that of RFC 8785 takes far longer.
-        text = json.dumps([head.to_json() for head in self._heads], sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256("\n".join([head.sight for head in self._heads]).encode()).hexdigest()
 
     def needed(self, group: str) -> tuple[Head, ...]:
         """The documents that decide what a group gets: its own, its deployments, their models, and everything shared.

@@ -24,6 +24,8 @@ MOST_ENTRY = 64 * 2**20
 _MAGIC = b"trimtab 1 "
 _HEAD = len(_MAGIC) + 64 + 1
 _SLACK = 0.8  # of the limit is kept when it is exceeded, so that not every run has to clear
+_UNSEEN = 0.05  # of the limit may be added before somebody looks: looking takes longer than a small compile
+_ADDED = ".added"
 
 
 def default_folder(environment: Mapping[str, str]) -> Path | None:
@@ -51,7 +53,7 @@ class Store:
         """Raises OSError for a folder that cannot be made or read, and that is not the user's own."""
         self._folder = folder
         self._most = most
-        self._added = False
+        self._added = 0
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat(follow_symlinks=False)
         if not stat.S_ISDIR(status.st_mode):
@@ -101,7 +103,7 @@ class Store:
                 file.write(_MAGIC + _digest(kind, name, body) + b"\n" + body)
             Path(made).replace(path)
             made = None
-            self._added = True
+            self._added += len(body) + _HEAD
         except OSError:
             pass
         finally:
@@ -109,12 +111,18 @@ class Store:
                 Path(made).unlink(missing_ok=True)
 
     def trim(self) -> None:
-        """Remove the least recently used entries beyond the limit; looks only where something was added."""
+        """Remove the least recently used entries beyond the limit; looks only where much was added since somebody looked."""
         if not self._added:
+            return
+        added = self._added + self._added_before()
+        self._added = 0
+        if added <= self._most * _UNSEEN:
+            self._note(added)
             return
         entries = self._entries()
         total = sum(size for _, size, _ in entries)
-        if total <= self._most:
+        self._note(0)
+        if total <= self._most * (1 - _UNSEEN):
             return
         for _, size, path in sorted(entries):
             if total <= self._most * _SLACK:
@@ -124,6 +132,18 @@ class Store:
             except OSError:
                 continue
             total -= size
+
+    def _added_before(self) -> int:
+        """Bytes that were added since somebody looked; all that may be, where nobody knows."""
+        try:
+            return int((self._folder / _ADDED).read_bytes()[:20])
+        except (OSError, ValueError):
+            return self._most
+
+    def _note(self, added: int) -> None:
+        """Two processes at once may lose what one of them added: the limit is one of housekeeping."""
+        with contextlib.suppress(OSError):
+            (self._folder / _ADDED).write_bytes(str(added).encode())
 
     def _entries(self) -> list[tuple[int, int, str]]:
         """Time of last use, size and path of each."""

@@ -7,11 +7,11 @@ files that decide it. Wherever anything is amiss the whole tree is compiled, whi
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from trimtab_config.compilation.heads import Head, Heads, placed
+from trimtab_config.compilation.heads import GROUP, Head, Heads, place_of
 from trimtab_config.compilation.maker import compiler_version
 from trimtab_kernel.problems import Problem
 from trimtab_kernel.records import dataclass
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from trimtab_config.compilation.fleet import CompiledFleet, RenderedGroup
     from trimtab_config.compilation.store import Store
     from trimtab_config.render.options import RenderOptions
+    from trimtab_config.sources.tree import Tree
+    from trimtab_config.spec.reader import FileRead
 
 _INDEX = "index"
 _GROUP = "group"
 _FOUND = "group with findings"
+_READING = "reading"
 _MOST_SOUND = 16
 
 
@@ -40,19 +43,24 @@ class StoredGroup:
 class StoredFleet:
     """One tree, of which a store knows something."""
 
-    def __init__(self, store: Store, place: str, files: Mapping[str, bytes], options: RenderOptions) -> None:
-        """``place`` is where the tree lies: trees of one place share an index, that of the newest one wins."""
+    def __init__(self, store: Store, place: str, tree: Tree, options: RenderOptions) -> None:
+        """``place`` is where the tree lies: trees of one place share an index, that of the newest one wins.
+
+        Passes on what ``tree`` raises.
+        """
         self._store = store
         self._maker = compiler_version()
         self._place = f"{self._maker} {place}"
-        self._files = files
+        self._tree = tree
         self._options = options
-        self._digests = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
         self._heads: Heads | None = None
-        self._known: dict[str, list[Head]] = {}
+        self._known: dict[str, list[Any]] = {}
         self._sound: list[str] = []
-        self._changed = False
+        self._reads: dict[str, FileRead] = {}  # what was read here
+        self._sightings: Mapping[str, object] = {}
         self._load()
+        self._digests = tree.digests(self._sightings)
+        self._changed = tree.sightings != self._sightings
 
     @property
     def heads(self) -> Heads | None:
@@ -87,12 +95,10 @@ class StoredFleet:
 
         names = list(groups)
         needed = {head.content for name in names for head in self.heads.needed(name)}
-        files = {
-            file: self._files[file]
-            for file, digest in self._digests.items()
-            if any(head.content in needed for head in self._known[digest])
-        }
-        fleet = FleetCompiler(self._options, most_objects=0).open_part(files)
+        digests = self._digests
+        files = [file for file in digests if any(item[4] in needed for item in self._known[digests[file]])]
+        reads = [(self._reading(file), self._placed(file)) for file in sorted(files)]
+        fleet = FleetCompiler(self._options, most_objects=0).open_part(reads)
         for name in names:
             rendered = fleet.attempt(name)
             if rendered is None:
@@ -111,6 +117,39 @@ class StoredFleet:
         line = json.dumps(listed, separators=(",", ":")).encode()
         self._store.put(found_kind, placed, line + b"\n" + rendered.stream)
 
+    def _placed(self, file: str) -> tuple[Head, ...]:
+        digest = self._digests[file]
+        return tuple(Head.from_json(item, place_of(file, digest)) for item in self._known[digest])
+
+    def _reading(self, file: str) -> FileRead:
+        """A file as it is read: in this process, by an earlier one, or now."""
+        read = self._reads.get(file)
+        if read is None:
+            from trimtab_config.compilation.readings import thawed
+
+            content = self._store.get(_READING, self._reading_name(file))
+            read = None if content is None else thawed(content)
+        if read is None or read.file != file:
+            from trimtab_config.spec.reader import read_file
+
+            read = read_file(file, self._tree.content(file))
+            self._keep_reading(read)
+        return read
+
+    def _keep_reading(self, read: FileRead) -> None:
+        """Leave a reading for later processes. Groups change most, and one of them alone is read for what it gets."""
+        if all(document.kind == GROUP for document in read.documents):
+            return
+        from trimtab_config.compilation.readings import frozen
+
+        name = self._reading_name(read.file)
+        if not self._store.has(_READING, name):
+            with contextlib.suppress(ValueError):  # read again, then
+                self._store.put(_READING, name, frozen(read))
+
+    def _reading_name(self, file: str) -> str:
+        return f"{self._maker} {self._digests[file]} {file}"
+
     def _names(self, group: str) -> tuple[tuple[str, str], tuple[str, str]]:
         """Kind and name of the entry without findings, and of that with them, which name files and lines."""
         assert self.heads is not None
@@ -121,19 +160,20 @@ class StoredFleet:
         """Remember that the whole tree is sound."""
         self._heads = fleet.heads
         by_file = fleet.heads_by_file
-        self._known = {digest: list(by_file.get(file, ())) for file, digest in self._digests.items()}
+        self._known = {
+            digest: [head.to_json() for head in by_file.get(file, ())] for file, digest in self._digests.items()
+        }
         self._remember(self._heads.soundness)
+        for read in fleet.reads:
+            self._keep_reading(read)
 
     def close(self) -> None:
         """Write the index, if anything is new, and keep the store within its limit."""
         if self._changed:
             here = set(self._digests.values())
-            files = {
-                digest: [[*head.to_json(), head.content] for head in heads]
-                for digest, heads in sorted(self._known.items())
-                if digest in here
-            }
-            text = json.dumps({"files": files, "sound": self._sound}, separators=(",", ":"))
+            files = {digest: heads for digest, heads in self._known.items() if digest in here}
+            index = {"files": files, "sound": self._sound, "seen": self._tree.sightings}
+            text = json.dumps(index, separators=(",", ":"))
             self._store.put(_INDEX, self._place, text.encode())
             self._changed = False
         self._store.trim()
@@ -149,11 +189,11 @@ class StoredFleet:
             return
         try:
             data = json.loads(content)
-            known = {digest: [Head.from_json(item) for item in items] for digest, items in data["files"].items()}
+            known, sightings = dict(data["files"]), dict(data["seen"])
             sound = [text for text in data["sound"] if isinstance(text, str)]
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             return
-        self._known, self._sound = known, sound
+        self._known, self._sound, self._sightings = known, sound, sightings
 
     def _judged(self) -> Heads | None:
         if not self._sound:
@@ -164,12 +204,14 @@ class StoredFleet:
             from trimtab_config.spec.reader import read_file
 
             for file in missing:
-                read = read_file(file, self._files[file])
+                read = read_file(file, self._tree.content(file))
                 if read.problems or read.lost or not read.whole:
                     return None
-                self._known[self._digests[file]] = list(heads_of(read, self._digests[file]))
+                self._reads[file] = read
+                self._known[self._digests[file]] = [head.to_json() for head in heads_of(read, self._digests[file])]
             self._changed = True
-        heads = Heads(
-            head for file, digest in self._digests.items() for head in placed(self._known[digest], file, digest)
-        )
+        try:
+            heads = Heads([head for file in self._digests for head in self._placed(file)])
+        except (ValueError, TypeError):
+            return None
         return heads if heads.soundness in self._sound else None

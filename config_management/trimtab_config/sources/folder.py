@@ -39,7 +39,7 @@ class _Reading:
         self.total = 0
 
 
-class _TooMuchError(Exception):
+class TooMuchError(Exception):
     """A limit of the whole tree is exceeded; its problem is recorded."""
 
 
@@ -63,7 +63,7 @@ def read_folder(path: Path) -> Folder:
             _read_tree(path, reading)
         else:
             _read_file(str(path), path.name, reading, follow=True)
-    except _TooMuchError:
+    except TooMuchError:
         pass
     except OSError as error:
         reading.problems.append(_unreadable(path.name, error))
@@ -95,7 +95,7 @@ def _walk(root: Path, reading: _Reading) -> Iterator[tuple[os.DirEntry[str], str
             if seen > MAX_ENTRIES:
                 got, expected = f"more than {MAX_ENTRIES} files and folders", f"at most {MAX_ENTRIES}"
                 reading.problems.append(Problem("F103", "", 0, "", got, expected))
-                raise _TooMuchError
+                raise TooMuchError
             if entry.name.startswith("."):
                 continue
             name = prefix + entry.name
@@ -103,6 +103,36 @@ def _walk(root: Path, reading: _Reading) -> Iterator[tuple[os.DirEntry[str], str
                 waiting.append((entry.path, f"{name}/"))
             else:
                 yield entry, name
+
+
+def walked(root: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """All entries but folders, with their relative names. Raises OSError for a folder that cannot be read, TooMuchError."""
+    reading = _Reading()
+    yield from _walk(root, reading)
+    if reading.problems:
+        raise OSError(reading.problems[0].got)
+
+
+def judged_link(root: Path, path: str, name: str) -> tuple[Problem, ...]:
+    """What is wrong with a link of a fleet's folder."""
+    reading = _Reading()
+    _judge_link(root, Path(path), name, reading)
+    return tuple(reading.problems)
+
+
+def open_plain(path: str) -> tuple[bytes, os.stat_result]:
+    """The bytes of a plain file within the limit, and its status before they were read. Raises OSError for anything else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            raise OSError(errno.EINVAL, "not a plain file within the limit", path)
+        content = _content(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+    if len(content) > MAX_FILE_BYTES:
+        raise OSError(errno.EFBIG, "not a plain file within the limit", path)
+    return content, status
 
 
 def _judge_link(root: Path, path: Path, name: str, reading: _Reading) -> None:
@@ -128,7 +158,7 @@ def _read_file(path: str, name: str, reading: _Reading, *, follow: bool = False)
         reading.problems.append(
             Problem("F103", "", 0, "", f"more than {MAX_FILES} files", f"at most {MAX_FILES} files")
         )
-        raise _TooMuchError
+        raise TooMuchError
     # Not to block on a pipe, and not to be led elsewhere by a link that was put there meanwhile.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -152,7 +182,7 @@ def _read_file(path: str, name: str, reading: _Reading, *, follow: bool = False)
     if reading.total > MAX_TOTAL_BYTES:
         expected = f"at most {MAX_TOTAL_BYTES} bytes in all files together"
         reading.problems.append(Problem("F103", name, 0, "", f"more than {MAX_TOTAL_BYTES} bytes", expected))
-        raise _TooMuchError
+        raise TooMuchError
     reading.files[name] = content
 
 
