@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from trimtab_bot.narration.interface import Narrator
     from trimtab_bot.recording import Followers
     from trimtab_bot.store.interface import Store
+    from trimtab_config.githost.conversation import Conversation
     from trimtab_config.githost.interface import GitHost
 
 MAX_SECRET = 16_384
@@ -63,6 +64,10 @@ class Ports:
     source: MetricsSource
     refresh: Callable[[], None] = _nothing
     """Brings the host's branches here before each look; nothing to do where the repository is on this machine."""
+    conversation: Conversation | None = None
+    """Where people talk about proposals on the Git host; None where it has no such place."""
+    account: int = 0
+    """The numeric id of the account that the bot acts as there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +175,13 @@ def local_ports(configuration: Configuration, clock: Clock) -> Iterator[Ports]:
     Raises InputError for settings that an adapter refuses and OutsideError where the state cannot be opened.
     """
     if configuration.github is None:
-        host, refresh = local_host(configuration, clock), _nothing
+        side = HostSide(local_host(configuration, clock), _nothing)
     else:
-        host, refresh = github_host(configuration, configuration.github, clock)
+        side = github_side(configuration, configuration.github, clock)
     store, ledger = open_store(configuration), open_ledger(configuration)
     try:
         with _source(configuration, clock) as source:
-            yield Ports(store, ledger, host, source, refresh)
+            yield Ports(store, ledger, side.host, source, side.refresh, side.conversation, side.account)
     finally:
         ledger.close()
         store.close()
@@ -229,15 +234,25 @@ def local_host(configuration: Configuration, clock: Clock) -> GitHost:
     )
 
 
-def github_host(
-    configuration: Configuration, settings: GitHubSettings, clock: Clock, pause: float = 1.0
-) -> tuple[GitHost, Callable[[], None]]:
+@dataclass(frozen=True, slots=True)
+class HostSide:
+    """A Git host as :class:`Ports` has it."""
+
+    host: GitHost
+    refresh: Callable[[], None]
+    conversation: Conversation | None = None
+    account: int = 0
+
+
+def github_side(configuration: Configuration, settings: GitHubSettings, clock: Clock, pause: float = 1.0) -> HostSide:
     """GitHub, its mirror at ``configuration.repository``, and what brings the mirror up to date. The first fetch is done.
 
     ``pause`` is the time between two writes in seconds, which GitHub asks for. Raises InputError (B110) for a token or key that cannot be read, OutsideError where GitHub does not answer.
     """
     from trimtab_config.git.mirror import GitMirror
     from trimtab_config.githost.github import GitHubHost, app_client, current_token, token_client
+    from trimtab_config.githost.github_conversation import GitHubConversation
+    from trimtab_config.githost.github_reading import RateGate
     from trimtab_config.githost.mirrored import MirroredHost
 
     key = secret(settings.secret_file)
@@ -247,8 +262,14 @@ def github_host(
         client, account = token_client(settings.api_url, key, pause)
     mirror = GitMirror(configuration.repository, settings.clone_url, lambda: current_token(client))
     mirror.update()
-    host = GitHubHost(client, settings.repository, account, lambda: datetime.fromtimestamp(clock(), UTC))
-    return MirroredHost(host, GitRepository(configuration.repository), mirror), mirror.update
+    gate = RateGate()
+    host = GitHubHost(client, settings.repository, account, lambda: datetime.fromtimestamp(clock(), UTC), gate=gate)
+    return HostSide(
+        MirroredHost(host, GitRepository(configuration.repository), mirror),
+        mirror.update,
+        GitHubConversation(client, settings.repository, account, gate),
+        account,
+    )
 
 
 def secret(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from github import Auth
 
-from tests.bot.rig import KIOSKS, RELEASE, Site
+from tests.bot.github_site import MARA, ROBOT, GitHubSite
+from tests.bot.rig import KIOSKS, RELEASE
 from tests.rigs.git_http import git_over_http
-from tests.rigs.github import App, Fault, User, github
-from trimtab_bot.assembly import github_host
+from tests.rigs.github import App, Fault
 from trimtab_bot.inbox.interface import Accepted
 from trimtab_bot.records import IncidentPhase
 from trimtab_config.git.mirror import STALE, GitMirror
@@ -27,33 +27,7 @@ from trimtab_config.githost.interface import ProposalState
 from trimtab_kernel.problems import InputError, OutsideError
 
 if TYPE_CHECKING:
-    from trimtab_bot.configuration import Configuration
-    from trimtab_config.githost.interface import GitHost
-
-ROBOT = User("trimtab[bot]", 77, "ghs_token-of-the-bot", "Bot")
-MARA = User("mara", 5, "ghp_token-of-mara")
-
-
-class GitHubSite(Site):
-    """A site whose origin is a repository on GitHub; the bot has a mirror of it."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.stack = stack
-        secret = folder / "token"
-        secret.write_text(ROBOT.token + "\n")
-        self.rig = stack.enter_context(github(folder / "fleet.git", ROBOT, MARA))
-        self.clone_url = stack.enter_context(git_over_http(folder, ROBOT.token)) + "/fleet.git"
-        section = {
-            "repository": "acme/fleet",
-            "tokenFile": "token",
-            "apiUrl": self.rig.base_url,
-            "cloneUrl": self.clone_url,
-        }
-        super().__init__(folder, repository="mirror.git", github=section)
-
-    def git_host(self, configuration: Configuration) -> tuple[GitHost, Callable[[], None]]:
-        assert configuration.github is not None
-        return github_host(configuration, configuration.github, lambda: self.now, 0)
+    pass
 
 
 @pytest.fixture

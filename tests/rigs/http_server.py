@@ -36,7 +36,7 @@ class BoundedServer(ThreadingHTTPServer):
 
     def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
         with self._guard:
-            self._open.discard(request)  # type: ignore[arg-type]
+            self._open.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:

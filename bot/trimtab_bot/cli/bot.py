@@ -65,6 +65,11 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
                     time.time,
                 )
                 stack.enter_context(chat)
+            if configuration.github is not None:
+                from trimtab_bot.reviews.service import pull_requests
+
+                talk = pull_requests(configuration.github, ports, bot, followers, time.time)
+                stack.enter_context(talk)
             bot.loop.run(bot.stop, bot.wake, configuration.tick, arguments.once_ticks)
     return ExitCode.DONE
 

@@ -23,6 +23,14 @@ class Opinion(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class HostAccount:
+    """An account as the host knows it."""
+
+    id: int
+    login: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remark:
     """A comment. ``edited``: it is not what was written at first, by whomever. ``by_program``: no person typed it."""
 
@@ -33,6 +41,11 @@ class Remark:
     at: datetime
     edited: bool
     by_program: bool
+
+    @property
+    def writer(self) -> HostAccount:
+        """Who wrote it."""
+        return HostAccount(self.account, self.login)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,11 @@ class HostReview:
     body: str
     at: datetime
     by_program: bool
+
+    @property
+    def writer(self) -> HostAccount:
+        """Who wrote it."""
+        return HostAccount(self.account, self.login)
 
 
 class CheckState(Enum):
@@ -65,14 +83,6 @@ class Check:
     state: CheckState
     title: str
     summary: str
-
-
-@dataclass(frozen=True, slots=True)
-class HostAccount:
-    """An account as the host knows it."""
-
-    id: int
-    login: str
 
 
 class Conversation(Protocol):

@@ -7,6 +7,7 @@ keeps nothing from being said. Nothing is sent a second time where the first ans
 from __future__ import annotations
 
 import re
+import urllib.parse
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,9 @@ class GitHubConversation:
         }
         if done:
             wanted["conclusion"] = check.state.value
-        _, content = self._reader.get(f"{self._path}/commits/{commit}/check-runs?check_name={check.name}&per_page=100")
+        _, content = self._reader.get(
+            f"{self._path}/commits/{commit}/check-runs?check_name={urllib.parse.quote(check.name, safe='')}&per_page=100"
+        )
         runs = [run for run in content["check_runs"] if run["head_sha"] == commit and run["name"] == check.name]
         ask = self._client.requester.requestJsonAndCheck
         if not runs:

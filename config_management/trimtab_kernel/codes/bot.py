@@ -135,6 +135,42 @@ CODES: tuple[Code, ...] = (
     ),
     # B40x, B41x, B43x: decisions
     Code(
+        "B313",
+        "nothing to change",
+        "The object says already what was asked for, or has nothing of that kind.",
+        "Look at the object; the message says what it says now.",
+    ),
+    Code(
+        "B314",
+        "the object cannot be edited safely",
+        "Its text cannot be changed in this field without changing what stands beside it.",
+        "Edit it by hand, in a pull request of your own.",
+    ),
+    Code(
+        "B315",
+        "the proof of effect fails",
+        "A remedy may change its own field and nothing else; read back, this edit would change something else.",
+        "Edit it by hand, in a pull request of your own.",
+    ),
+    Code(
+        "B316",
+        "no such object, or several",
+        "A remedy is for exactly one object of the fleet.",
+        "Use the name that the message suggests, with its namespace.",
+    ),
+    Code(
+        "B317",
+        "too many wishes at once",
+        "Each wish is a pull request that somebody has to read; asking must not bury what matters.",
+        "Decide about those that wait, then ask again.",
+    ),
+    Code(
+        "B318",
+        "the gate of the rollout says no",
+        "A wave is promoted on evidence: health, failures, policies, sample and soak; one of them is in breach.",
+        "Look at what the message names; pause or abort the rollout if it does not pass.",
+    ),
+    Code(
         "B401",
         "a decision about another proposal",
         "A decision is good for the one proposal that was looked at.",
@@ -383,6 +419,31 @@ CODES: tuple[Code, ...] = (
         "no such object in the fleet",
         "The branch has no device group, deployment or hold of this name.",
         "`/trimtab rollout` and `trimtab validate` list the names; a name may need its namespace before it.",
+    ),
+    # B45x: what people say on pull requests
+    Code(
+        "B451",
+        "edited comment",
+        "Whoever administers a repository can edit anybody's comment, so an edited one proves nothing of its writer.",
+        "Write the command as a new comment.",
+    ),
+    Code(
+        "B452",
+        "written by a program",
+        "A robot, or an App that writes in a person's name, is not the person.",
+        "Type the comment, or submit the review, yourself.",
+    ),
+    Code(
+        "B453",
+        "more than a command in the comment",
+        "A command stands alone on one line, so that nobody can hide a second one below it, or doubt which was meant.",
+        "Write the command alone in a new comment.",
+    ),
+    Code(
+        "B454",
+        "review of another commit",
+        "The proposal is another commit than the one that was reviewed.",
+        "Look at the pull request as it is now, and review that.",
     ),
     # B50x: the ledger
     Code(

@@ -6,6 +6,6 @@ answers 429, 502 or a secondary limit before or after a write is done, drops con
 
 from __future__ import annotations
 
-from tests.rigs.github.server import App, Fault, GitHubRig, User, github
+from tests.rigs.github.server import App, Fault, GitHubRig, Hook, User, github
 
-__all__ = ["App", "Fault", "GitHubRig", "User", "github"]
+__all__ = ["App", "Fault", "GitHubRig", "Hook", "User", "github"]

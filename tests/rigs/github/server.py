@@ -5,19 +5,22 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import hmac
 import json
 import re
 import threading
 import time
 import urllib.parse
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import jwt
+import requests
 
 from tests.rigs.github.objects import Commit, GitError, Objects, Person
 from tests.rigs.http_server import BoundedServer
@@ -95,6 +98,34 @@ class Comment:
     body: str
     created_at: str
     updated_at: str
+    through_app: bool = False
+
+
+@dataclass(slots=True)
+class Review:
+    """A submitted review of one commit."""
+
+    id: int
+    number: int
+    user: User
+    state: str
+    commit: str
+    body: str
+    submitted_at: str
+
+
+@dataclass(slots=True)
+class Hook:
+    """Where webhooks go, and what happens to them on the way."""
+
+    url: str
+    secret: str
+    copies: int = 1
+    drop: int = 0
+    """So many of the next deliveries are lost."""
+    held: list[tuple[dict[str, str], bytes]] | None = None
+    """Where it is a list, deliveries wait there until :meth:`GitHubRig.release` sends them, newest first."""
+    sent: list[tuple[str, int]] = field(default_factory=list)
 
 
 class _Answer(Exception):  # noqa: N818 - a way out, not an error
@@ -124,6 +155,9 @@ class GitHubRig:
         self.log: list[tuple[str, str, int]] = []
         self.pulls: dict[int, Pull] = {}
         self.comments: dict[int, Comment] = {}
+        self.reviews: dict[int, Review] = {}
+        self.hook: Hook | None = None
+        self._trials: dict[tuple[str, str], str] = {}
         self.checks: dict[int, dict[str, Json]] = {}
         self.statuses: list[dict[str, Json]] = []
         self.protected: set[str] = set()
@@ -148,6 +182,66 @@ class GitHubRig:
         """Requests so far that count against the rate limit: all but those that nothing had changed for."""
         with self.lock:
             return sum(1 for _, _, status in self.log if status != 304)
+
+    def say(self, number: int, user: User, body: str, *, through_app: bool = False) -> Comment:
+        """Somebody writes a comment on the page."""
+        with self.lock:
+            self._next += 1
+            made = Comment(self._next, number, user, body, _now(), _now(), through_app)
+            self.comments[self._next] = made
+        self.deliver("issue_comment", {"action": "created", "issue": {"number": number}})
+        return made
+
+    def rewrite(self, comment: Comment, body: str) -> None:
+        """Somebody who may edits a comment, a second later at the soonest."""
+        with self.lock:
+            comment.body = body
+            later = datetime.fromisoformat(comment.created_at) + timedelta(seconds=5)
+            comment.updated_at = later.strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.deliver("issue_comment", {"action": "edited", "issue": {"number": comment.number}})
+
+    def review(self, number: int, user: User, state: str, body: str = "", commit: str = "") -> Review:
+        """Somebody submits a review of the head (or of ``commit``)."""
+        with self.lock:
+            self._next += 1
+            made = Review(self._next, number, user, state, commit or self.pulls[number].head, body, _now())
+            self.reviews[self._next] = made
+        self.deliver("pull_request_review", {"action": "submitted", "pull_request": {"number": number}})
+        return made
+
+    def deliver(self, event: str, payload: dict[str, Json], delivery: str = "") -> None:
+        """Sends a webhook, signed over its raw body, as often and in such an order as the hook says."""
+        hook = self.hook
+        if hook is None:
+            return
+        body = json.dumps({"repository": {"full_name": self.repository}, **payload, "n": self._next}).encode()
+        mac = hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest()
+        headers = {
+            "X-GitHub-Event": event,
+            "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
+            "X-Hub-Signature-256": f"sha256={mac}",
+            "Content-Type": "application/json",
+            "User-Agent": "GitHub-Hookshot/rig",
+        }
+        if hook.drop:
+            hook.drop -= 1
+        elif hook.held is not None:
+            hook.held.append((headers, body))
+        else:
+            for _ in range(hook.copies):
+                self._send(hook, headers, body)
+
+    def release(self) -> None:
+        """What was held goes out, the newest first."""
+        hook = self.hook
+        assert hook is not None
+        for headers, body in reversed(hook.held or []):
+            self._send(hook, headers, body)
+        hook.held = None
+
+    def _send(self, hook: Hook, headers: dict[str, str], body: bytes) -> None:
+        done = requests.post(hook.url, data=body, headers=headers, timeout=30)
+        hook.sent.append((headers["X-GitHub-Delivery"], done.status_code))
 
     # ------------------------------------------------------------ one request
 
@@ -328,8 +422,10 @@ class GitHubRig:
                 tree = self.objects.merge_tree(base, pull.head)
                 content["mergeable"] = tree is not None
                 if tree is not None:
-                    made = self.objects.write_commit("Test merge", tree, [base, pull.head], None, None)
-                    content["merge_commit_sha"] = made
+                    ends = (base, pull.head)
+                    if ends not in self._trials:
+                        self._trials[ends] = self.objects.write_commit("Test merge", tree, [*ends], None, None)
+                    content["merge_commit_sha"] = self._trials[ends]
         return content
 
     def _end_json(self, branch: str, sha: str) -> Json:
@@ -347,6 +443,20 @@ class GitHubRig:
             "user": self.user_json(comment.user),
             "created_at": comment.created_at,
             "updated_at": comment.updated_at,
+            "performed_via_github_app": {"id": 1} if comment.through_app else None,
+        }
+
+    def review_json(self, review: Review) -> Json:
+        """A review."""
+        return {
+            "id": review.id,
+            "user": self.user_json(review.user),
+            "body": review.body,
+            "state": review.state,
+            "commit_id": review.commit,
+            "submitted_at": review.submitted_at,
+            "html_url": f"http://{self.address}/{self.repository}/pull/{review.number}#pullrequestreview-{review.id}",
+            "pull_request_url": self.url("pulls", review.number),
         }
 
     # ------------------------------------------------------------ git data
@@ -579,6 +689,11 @@ class GitHubRig:
         pull.state, pull.merged_at, pull.closed_at, pull.merge_commit = "closed", _now(), _now(), made
         return 200, {"sha": made, "merged": True, "message": "Pull Request successfully merged"}
 
+    def list_reviews(self, _: User, __: Json, ___: Json, number: str) -> tuple[int, Json]:
+        self._pull(number)
+        found = [review for _, review in sorted(self.reviews.items()) if review.number == int(number)]
+        return 200, [self.review_json(review) for review in found]
+
     # ------------------------------------------------------------ comments, checks, statuses
 
     def get_issue(self, _: User, __: Json, ___: Json, number: str) -> tuple[int, Json]:
@@ -660,6 +775,17 @@ class GitHubRig:
         self.statuses.append(made)
         return 201, made
 
+    def get_status(self, _: User, __: Json, ___: Json, sha: str) -> tuple[int, Json]:
+        newest = {each["context"]: each for each in self.statuses if each["sha"] == sha}
+        return 200, {
+            "state": "success",
+            "sha": sha,
+            "total_count": len(newest),
+            "statuses": list(newest.values()),
+            "repository": self.repository_json(),
+            "url": self.url("commits", sha, "status"),
+        }
+
 
 _Action: TypeAlias = Callable[..., tuple[int, Json]]
 _ROUTES: tuple[tuple[str, str, _Action], ...] = (
@@ -677,6 +803,7 @@ _ROUTES: tuple[tuple[str, str, _Action], ...] = (
     ("GET", "{repo}/git/commits/([0-9a-f]{40})", GitHubRig.get_git_commit),
     ("GET", "{repo}/commits", GitHubRig.list_commits),
     ("GET", "{repo}/commits/([0-9a-f]{40})/check-runs", GitHubRig.list_checks),
+    ("GET", "{repo}/commits/([0-9a-f]{40})/status", GitHubRig.get_status),
     ("GET", "{repo}/commits/([^/]+)", GitHubRig.get_commit),
     ("GET", "{repo}/compare/(.+)", GitHubRig.compare),
     ("GET", "{repo}/pulls", GitHubRig.list_pulls),
@@ -684,6 +811,7 @@ _ROUTES: tuple[tuple[str, str, _Action], ...] = (
     ("GET", "{repo}/pulls/([0-9]+)", GitHubRig.get_pull),
     ("PATCH", "{repo}/pulls/([0-9]+)", GitHubRig.edit_pull),
     ("PUT", "{repo}/pulls/([0-9]+)/merge", GitHubRig.merge_pull),
+    ("GET", "{repo}/pulls/([0-9]+)/reviews", GitHubRig.list_reviews),
     ("GET", "{repo}/issues/([0-9]+)", GitHubRig.get_issue),
     ("GET", "{repo}/issues/([0-9]+)/comments", GitHubRig.list_comments),
     ("POST", "{repo}/issues/([0-9]+)/comments", GitHubRig.create_comment),
