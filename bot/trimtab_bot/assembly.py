@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from trimtab_bot.asking import Asking
 from trimtab_bot.changes.history import History
 from trimtab_bot.circumstances import Sight, World
 from trimtab_bot.commands import CommandDesk
@@ -102,6 +103,7 @@ def assemble(
     scribe = Scribe(ports.store, ports.ledger, followers)
     fenced = ports.store if leadership is None else FencedStore(ports.store, leadership)
     world = World(configuration, history, ports.host, sight, now)
+    asking = Asking(configuration, ports.store, scribe, history, world, sight, now)
     executor = Executor(configuration, fenced, scribe, ports.host, world, now)
     detection = Detection(configuration, fenced, history, ports.source, narrator, followers)
     response = Response(
@@ -113,6 +115,7 @@ def assemble(
         source=ports.source,
         world=world,
         executor=executor,
+        asking=asking,
         narrator=narrator,
         clock=now,
     )
@@ -123,6 +126,7 @@ def assemble(
         sight=sight,
         detection=detection,
         response=response,
+        asking=asking,
         followers=followers,
         clock=now,
         refresh=ports.refresh,
@@ -135,6 +139,7 @@ def assemble(
         world=world,
         sight=sight,
         clock=now,
+        asking=asking,
         source_name=ports.source.name,
         wake=wake.set,
     )

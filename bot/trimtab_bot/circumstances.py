@@ -10,27 +10,35 @@ from trimtab_bot.approvals.machine import Circumstances, Electorate, Hosted, Vot
 from trimtab_bot.changes.history import versions_of
 from trimtab_bot.changes.likely import find_moves
 from trimtab_bot.findings import Subject
-from trimtab_bot.incidents.evidence import standing
+from trimtab_bot.incidents.evidence import Standing, evidence_digest, standing
 from trimtab_bot.moments import moment_text
 from trimtab_bot.persons import Role
+from trimtab_bot.remedies import ASKED
 from trimtab_config.githost.authors import change_authors
 from trimtab_config.githost.interface import ProposalState
 from trimtab_kernel.canonical import digest_of
 from trimtab_kernel.problems import OutsideError
+from trimtab_kernel.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trimtab_bot.changes.history import FleetAt, History
     from trimtab_bot.configuration import ApprovalPolicy, Configuration
-    from trimtab_bot.incidents.evidence import Look, Standing
+    from trimtab_bot.gates import GateReport
+    from trimtab_bot.incidents.evidence import Look
     from trimtab_bot.moments import Clock
     from trimtab_bot.persons import People
-    from trimtab_bot.records import Incident, Proposal
+    from trimtab_bot.records import Incident, Proposal, Request
     from trimtab_config.git.identity import GitIdentity
     from trimtab_config.githost.interface import GitHost
     from trimtab_config.githost.interface import Proposal as HostProposal
 
 BOT = "trimtab-bot"
 """The bot as a person: its id in records. Nobody else can have it, and no decision of it ever counts."""
+PROMOTE = "promote"
+_STANDS = {Verdict.FINE: Verdict.BREACH, Verdict.BREACH: Verdict.FINE, Verdict.UNKNOWN: Verdict.UNKNOWN}
+"""What a gate found -> whether the promotion that it is for still stands (see ``Circumstances.standing``)."""
 _STATES = {ProposalState.OPEN: Hosted.OPEN, ProposalState.MERGED: Hosted.MERGED, ProposalState.CLOSED: Hosted.CLOSED}
 
 
@@ -49,6 +57,7 @@ class Sight:
         """Nothing was seen yet."""
         self._look: Look | None = None
         self._health = Health(None, "the bot has not looked yet")
+        self._gates: Mapping[str, GateReport] = {}
 
     def put(self, look: Look) -> None:
         """The loop has looked."""
@@ -57,6 +66,14 @@ class Sight:
     def get(self) -> Look | None:
         """The newest completed look; None before the first."""
         return self._look
+
+    def put_gates(self, reports: Mapping[str, GateReport]) -> None:
+        """The gates of all rollouts that have a next wave were judged; by ``NAMESPACE/NAME``."""
+        self._gates = dict(reports)
+
+    def gate(self, name: str) -> GateReport | None:
+        """What was last found of one rollout."""
+        return self._gates.get(name)
 
     def put_health(self, health: Health) -> None:
         """The loop has ended a tick."""
@@ -150,10 +167,24 @@ class World:
         return self._history.fleet(head)
 
     def standing(self, incident: Incident) -> Standing:
-        """What the incident's evidence says now."""
+        """What the incident's evidence says now. What a person asked for stands; a promotion, while its gate is passed."""
+        if incident.request is not None:
+            return self._request(incident, incident.request)
         subject = Subject(incident.concern, incident.model, incident.version, incident.policy)
         limit = max(self._configuration.freshness, 3 * self._configuration.tick)
         return standing(incident.evidence, subject, self._sight.get(), self._clock(), limit)
+
+    def _request(self, incident: Incident, request: Request) -> Standing:
+        digest = evidence_digest(incident.evidence.claim, incident.evidence.snapshot)
+        if request.remedy != PROMOTE:
+            return Standing(digest, Verdict.BREACH, f"asked for by {request.by}")
+        report = self._sight.gate(request.target)
+        limit = max(self._configuration.freshness, 3 * self._configuration.tick)
+        if report is None or self._clock() - report.at > limit:
+            return Standing(digest, Verdict.UNKNOWN, "the gate was not judged lately")
+        if (report.version, report.next_wave) != (incident.version, dict(request.options).get("to")):
+            return Standing(digest, Verdict.FINE, "the rollout stands elsewhere now")
+        return Standing(digest, _STANDS[report.verdict], report.text())
 
     def electorate(self, proposal: Proposal) -> Electorate:
         """Who may decide about a proposal, by the authors that Git names and the persons that are configured now.
@@ -171,6 +202,8 @@ class World:
 
     def _undoes(self, proposal: Proposal) -> tuple[str, ...]:
         """The commits that moved the model to the bad version, found anew on the base that the proposal names."""
+        if not ASKED[proposal.remedy].bars_authors:
+            return ()
         key = (proposal.ballot.binding.base, proposal.model, proposal.bad_version)
         if key not in self._undone:
             found = find_moves(self._history, *key, self._configuration.search_commits)
@@ -223,7 +256,7 @@ class World:
 
     def _overtaken(self, proposal: Proposal, base: str) -> str:
         """Why the proposal would undo something newer, where that is so: the base no longer asks for the bad version."""
-        if not base or base == proposal.ballot.binding.base:
+        if not base or base == proposal.ballot.binding.base or proposal.remedy != "rollback":
             return ""
         fleet = self._history.fleet(base)
         if fleet.problems or fleet.groups_asked(proposal.model, proposal.bad_version):

@@ -163,6 +163,13 @@ class RollbackFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutsFile:
+    """Whether the bot proposes the next wave of a rollout where its gate is passed."""
+
+    propose: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class RemediesFile:
     """Options of the remedies."""
 
@@ -286,6 +293,7 @@ class BotFile:
     recovery: RecoveryFile = field(default_factory=RecoveryFile)
     changes: ChangesFile = field(default_factory=ChangesFile)
     remedies: RemediesFile = field(default_factory=RemediesFile)
+    rollouts: RolloutsFile = field(default_factory=RolloutsFile)
     github: GitHubFile | None = None
     slack: SlackFile | None = None
     narrator: NarratorFile | None = None
@@ -405,6 +413,7 @@ class Configuration:
     recovery_limit: float
     search_commits: int
     rollback: RollbackOptions
+    propose_promotions: bool
     github: GitHubSettings | None = None
     slack: SlackSettings | None = None
     narrator: NarratorSettings | None = None
@@ -499,6 +508,7 @@ class _Judge:
             recovery_limit=limit,
             search_commits=file.changes.search_commits,
             rollback=RollbackOptions(file.remedies.rollback.hold_days, file.remedies.rollback.hold_owner or ""),
+            propose_promotions=file.rollouts.propose,
             github=github,
             slack=None if file.slack is None else self.slack(file, file.slack, folder),
             narrator=None

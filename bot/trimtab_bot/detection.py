@@ -8,6 +8,7 @@ from trimtab_bot.assessment import assess, watch_targets
 from trimtab_bot.changes.likely import find_moves
 from trimtab_bot.changes.verified import verified_now
 from trimtab_bot.findings import Concern
+from trimtab_bot.gates import judge_gate
 from trimtab_bot.incidents import course
 from trimtab_bot.incidents.evidence import Look, evidence_of
 from trimtab_bot.incidents.harm import money_over_ceiling, people_passed_over
@@ -16,6 +17,7 @@ from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import moment_text
 from trimtab_bot.recording import record
 from trimtab_bot.records import CommitRecord, TimelineRecord
+from trimtab_bot.rollouts import rollouts_of, wave_since
 from trimtab_config.githost.authors import change_authors
 from trimtab_kernel.canonical import digest_of
 from trimtab_kernel.rules import DECISIONS, Query
@@ -27,11 +29,13 @@ if TYPE_CHECKING:
     from trimtab_bot.changes.likely import Move
     from trimtab_bot.configuration import Configuration
     from trimtab_bot.findings import Finding, Subject
+    from trimtab_bot.gates import GateReport
     from trimtab_bot.incidents.harm import Harm
     from trimtab_bot.metrics.interface import MetricsSource
     from trimtab_bot.narration.interface import Narrator
     from trimtab_bot.recording import Followers
     from trimtab_bot.records import Incident, VerifiedState
+    from trimtab_bot.rollouts import RolloutAt
     from trimtab_bot.store.interface import Store
     from trimtab_bot.watch import WatchTarget
     from trimtab_kernel.canonical import Json
@@ -70,6 +74,7 @@ class Detection:
         self._narrator = narrator
         self._followers = followers
         self._verdicts: dict[Subject, Verdict] = {}
+        self._waves: dict[tuple[str, str], float | None] = {}
         self._verified: set[tuple[str, str, str]] = set()
 
     def look(self, fleet: FleetAt, at: float) -> Look:
@@ -112,6 +117,27 @@ class Detection:
                     )
                 )
         self._verified |= {(state.model, state.group, state.commit) for state in states}
+
+    def judge_gates(self, fleet: FleetAt, look: Look, at: float) -> dict[str, GateReport]:
+        """The gate of every rollout that has a next wave, by ``NAMESPACE/NAME``. Raises OutsideError."""
+        reports = {}
+        for rollout in rollouts_of(fleet):
+            if rollout.next_wave is None:
+                continue
+            since = self._since(fleet, rollout)
+            declared = fleet.devices(rollout.groups)
+            window = self._configuration.window
+            reports[rollout.full_name] = judge_gate(rollout, declared, look, self._source, window, since, at)
+        return reports
+
+    def _since(self, fleet: FleetAt, rollout: RolloutAt) -> float | None:
+        """When the branch came to this wave of this version; found once for each head."""
+        key = (rollout.full_name, fleet.commit)
+        if key not in self._waves:
+            limit = self._configuration.search_commits
+            self._waves = {known: at for known, at in self._waves.items() if known[1] == fleet.commit}
+            self._waves[key] = wave_since(self._history, fleet.commit, rollout, limit)
+        return self._waves[key]
 
     def open_incidents(self, fleet: FleetAt, look: Look, at: float) -> tuple[Incident, ...]:
         """One incident for each (concern, model, version) with an alarm that the branch asks for and that has none yet.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from trimtab_bot.asking import Asking
     from trimtab_bot.changes.history import FleetAt, History
     from trimtab_bot.circumstances import Sight, World
     from trimtab_bot.detection import Detection
@@ -37,6 +38,7 @@ class Loop:
         sight: Sight,
         detection: Detection,
         response: Response,
+        asking: Asking,
         followers: Followers,
         clock: Clock,
         refresh: Callable[[], None],
@@ -52,6 +54,7 @@ class Loop:
         self._sight = sight
         self._detection = detection
         self._response = response
+        self._asking = asking
         self._followers = followers
         self._clock = clock
         self._refresh = refresh
@@ -95,6 +98,7 @@ class Loop:
             self._response.advance_proposals()
             if fleet is not None and look is not None:
                 self._detection.open_incidents(fleet, look, self._clock())
+                self._asking.promote_what_may()
                 self._scribe.flush()
                 self._response.advance_incidents(fleet, look, at_head=fleet.commit == self._commit)
         except (OutsideError, InputError) as error:
@@ -132,6 +136,7 @@ class Loop:
         self._sight.put(look)
         if leads:
             self._detection.remember_verified(fleet, look, at)
+        self._sight.put_gates(self._detection.judge_gates(fleet, look, at))
         return look
 
     def _report(self, notes: list[str]) -> None:

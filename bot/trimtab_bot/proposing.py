@@ -36,6 +36,13 @@ def proposal_key(remedy: str, model: str, version: str, base: str, revision: int
     return f"{remedy}/{digest_of([model, version]).hex[:16]}/{base[:12]}/{revision}"
 
 
+def named(incident: Incident) -> tuple[str, str]:
+    """What the key says it is about: the model and the version, or what was asked for."""
+    if incident.request is None:
+        return incident.model, incident.version
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", incident.request.target), incident.id
+
+
 def branch_name(key: str) -> str:
     """The proposal's branch, from its key. Names of models and versions are ref names but for an ending that git keeps."""
     return "trimtab/" + re.sub(r"\.lock(?=/|$)", "-lock", key)
@@ -49,7 +56,7 @@ def make_proposal(
     incident: Incident,
     draft: Draft,
     remedy: str,
-    offending: CommitRecord,
+    offending: CommitRecord | None,
     undoes: tuple[str, ...],
     base: str,
     revision: int,
@@ -60,7 +67,7 @@ def make_proposal(
     Impossible (B304, B309) where the fleet that it leads to has problems that the fleet on ``base`` has not, or would
     still run the bad version somewhere. Raises OutsideError where the repository does not answer.
     """
-    key = proposal_key(remedy, incident.model, incident.version, base, revision)
+    key = proposal_key(remedy, *named(incident), base, revision)
     message = _message(draft, incident)
     when = datetime.fromtimestamp(int(at), UTC)
     bot = configuration.identity
@@ -74,7 +81,7 @@ def make_proposal(
         more = f" and {len(new) - 1} more" if len(new) > 1 else ""
         return Impossible("B304", f"the fleet would not compile: {new[0]}{more}")
     left = after.groups_asked(incident.model, incident.version)
-    if left:
+    if left and draft.removes_version:
         return Impossible("B309", f"{', '.join(left)} would still be told to run {incident.model} {incident.version}")
     targets = targets_between(before, after)
     expires_at = at + configuration.approval.expiry
@@ -117,12 +124,16 @@ def make_proposal(
             binding=binding,
             digest=str(binding.digest()),
             expires_at=expires_at,
-            proposer=BOT,
+            proposer=BOT if incident.request is None else incident.request.by,
         ),
     )
 
 
 def _message(draft: Draft, incident: Incident) -> str:
+    if incident.request is not None:
+        asked = incident.request
+        body = f"Asked for by {printable(asked.by, 100)}: {printable(asked.reason, 500)}\n\nTrimtab-Incident: {incident.id}"
+        return f"{printable(draft.title)}\n\n{body}"
     gauge = incident.evidence.gauge
     figure = f" ({gauge_text(gauge)}, n = {gauge.n})" if gauge else ""
     body = (
@@ -133,10 +144,12 @@ def _message(draft: Draft, incident: Incident) -> str:
     return f"{printable(draft.title)}\n\n{body}"
 
 
-def _facts(incident: Incident, offending: CommitRecord) -> tuple[FactLine, ...]:
+def _facts(incident: Incident, offending: CommitRecord | None) -> tuple[FactLine, ...]:
     lines = list(incident.evidence.facts)
     if incident.harm is not None:
         lines.append(FactLine("Harm", incident.harm.text, FactKind.ESTIMATE))
+    if offending is None:
+        return tuple(lines)
     commit = f'{offending.sha[:12]} "{printable(offending.subject, 120)}" by {printable(offending.author, 120)}'
     lines.append(FactLine("Moved to this version by", f"{commit}, {clock_text(offending.at)}", FactKind.FACT))
     lines.append(

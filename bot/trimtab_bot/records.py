@@ -65,6 +65,18 @@ class Evidence:
     facts: tuple[FactLine, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A remedy that was asked for: of what, how, why, by whom (a person's id, or the bot's) and from where."""
+
+    remedy: str
+    target: str
+    options: tuple[tuple[str, str], ...]
+    reason: str
+    by: str
+    via: str
+
+
 class IncidentPhase(Enum):
     """Where an incident stands."""
 
@@ -87,7 +99,7 @@ class Incident:
     spoken. ``device_groups`` are told by the branch to run the version, with ``devices`` declared in them.
     ``good_version`` is what the fleet is to return to. ``remedied_by`` is how the branch left the version: a proposal's
     id, or the sha of somebody's commit. ``taken_by`` is the person who looks after it; until ``silenced_until`` nobody is
-    called for help.
+    called for help. With ``request`` it is no breach but the case of a remedy that was asked for.
     """
 
     id: str
@@ -123,6 +135,7 @@ class Incident:
     taken_at: float | None = None
     silenced_until: float = 0.0
     silenced_because: str = ""
+    request: Request | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -157,7 +170,7 @@ class Proposal:
     devices: int
     facts: tuple[FactLine, ...]
     diff: str
-    offending: CommitRecord
+    offending: CommitRecord | None
     head_branch: str
     opened_at: float
     ballot: Ballot
@@ -197,7 +210,10 @@ class ChatMessage:
     """What was last said in chat about one incident.
 
     ``id`` is the room's, "" where a post was begun and its answer is not known. ``digest`` is over the content, ``ask`` over
-    what may be decided; ``at`` is when it was said, Unix seconds. ``final``: nothing more will be said.
+    what may be decided; ``at`` is when it was said, Unix seconds. ``final``: the message will not change any more.
+
+    ``told`` is how many lines of the timeline its thread has, ``telling`` how many it has once a reply that was begun and whose
+    answer is not known is there (0 for none); ``replied_at`` is when something new was last said.
     """
 
     incident: str
@@ -207,3 +223,6 @@ class ChatMessage:
     at: float
     ask: str
     final: bool
+    told: int = 0
+    telling: int = 0
+    replied_at: float = 0.0

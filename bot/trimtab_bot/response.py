@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trimtab_bot.approvals.machine import CloseOnHost, Look, Merge, Phase, objection, step
+from trimtab_bot.asking import titled
 from trimtab_bot.changes.history import versions_of
 from trimtab_bot.changes.likely import find_moves
 from trimtab_bot.detection import commit_record
@@ -21,17 +22,18 @@ from trimtab_bot.incidents.story import story_of, tell
 from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import span_text
 from trimtab_bot.narration.interface import Plan
-from trimtab_bot.proposing import make_proposal, proposal_key
+from trimtab_bot.proposing import make_proposal, named, proposal_key
 from trimtab_bot.recording import record
 from trimtab_bot.records import IncidentPhase, TimelineRecord
 from trimtab_bot.recovery import read_progress
-from trimtab_bot.remedies import remedy
+from trimtab_bot.remedies import ASKED, remedy
 from trimtab_bot.remedies.interface import Impossible, Situation
 from trimtab_config.githost.interface import ProposalState
 from trimtab_kernel.problems import InputError
 from trimtab_kernel.verdict import Verdict
 
 if TYPE_CHECKING:
+    from trimtab_bot.asking import Asking
     from trimtab_bot.changes.history import FleetAt, History
     from trimtab_bot.circumstances import World
     from trimtab_bot.configuration import Configuration
@@ -42,11 +44,16 @@ if TYPE_CHECKING:
     from trimtab_bot.moments import Clock
     from trimtab_bot.narration.interface import Narrator
     from trimtab_bot.recording import Scribe
-    from trimtab_bot.records import Incident, Proposal
+    from trimtab_bot.records import Incident, Proposal, Request
+    from trimtab_bot.remedies.interface import Draft
     from trimtab_bot.store.interface import Store, Writing
     from trimtab_config.githost.interface import GitHost
 
 ROLLBACK = "rollback"
+_RETURNS = frozenset({"rollback", "abort"})
+"""Remedies after which no device may run the version any more."""
+_ASK_ANEW = frozenset({"B412", "B415", "B417"})
+"""Why a proposal ended that is worth another one: the branch or the rules moved, and the wish stands."""
 MOST_TRIES = 5
 """Proposals on one base, before the bot stops asking and calls for help."""
 
@@ -65,6 +72,7 @@ class Response:
         source: MetricsSource,
         world: World,
         executor: Executor,
+        asking: Asking,
         narrator: Narrator,
         clock: Clock,
     ) -> None:
@@ -77,6 +85,7 @@ class Response:
         self._source = source
         self._world = world
         self._executor = executor
+        self._asking = asking
         self._narrator = narrator
         self._clock = clock
 
@@ -148,7 +157,9 @@ class Response:
         with self._store.reading() as view:
             incidents = view.incidents(open_only=True)
         for incident in incidents:
-            if incident.phase is IncidentPhase.OPEN:
+            if incident.request is not None:
+                self._advance_request(incident, incident.request, fleet, at_head=at_head)
+            elif incident.phase is IncidentPhase.OPEN:
                 self._advance_open(incident, fleet, look, at_head=at_head)
             else:
                 self._watch(incident, fleet, look, at_head=at_head)
@@ -203,13 +214,127 @@ class Response:
             fresh = replace(self._fresh(incident), evidence=evidence_of(finding))
             self._propose(fresh, finding, fleet, look, at)
 
+    # ------------------------------------------------ what was asked for
+
+    def _advance_request(self, incident: Incident, request: Request, fleet: FleetAt, *, at_head: bool) -> None:
+        at = self._clock()
+        proposal = self._proposal_of(incident)
+        if incident.phase is not IncidentPhase.OPEN:
+            self._watch_return(incident, fleet, at)
+            return
+        if proposal is not None and not proposal.ballot.phase.is_final:
+            return
+        if proposal is not None:
+            ballot = proposal.ballot
+            if ballot.phase is Phase.MERGED:
+                self._carried_out(incident, request, proposal, at)
+                return
+            # Gone is what the branch or the evidence overtook; only a move of the branch is a reason to ask anew.
+            if ballot.phase is not Phase.VOID or ballot.code not in _ASK_ANEW:
+                self._end(incident, f"{ballot.phase.value}: {ballot.code} {ballot.reason}", at)
+                return
+        if not at_head:
+            return
+        with self._store.reading() as view:
+            tries = sum(each.ballot.binding.base == fleet.commit for each in view.proposals(incident.id))
+        if tries >= MOST_TRIES:
+            self._end(incident, f"{tries} proposals on {fleet.commit[:12]} ended without a decision", at)
+            return
+        outcome = self._asking.plan(request, fleet, at, incident.id)
+        if isinstance(outcome, Impossible):
+            self._end(incident, f"nothing is left to be done: {outcome.code} {outcome.reason}", at)
+            return
+        self._propose_request(titled(incident, outcome), request, outcome, fleet, at)
+
+    def _propose_request(self, incident: Incident, request: Request, draft: Draft, fleet: FleetAt, at: float) -> None:
+        records = []
+        if ASKED[request.remedy].bars_authors:
+            limit = self._configuration.search_commits
+            moves = find_moves(self._history, fleet.commit, incident.model, incident.version, limit).moves
+            try:
+                records = [commit_record(self._history, move) for move in moves]
+            except InputError as error:
+                self._end(incident, f"the authors of the version cannot be known: {error.problems[0]}", at)
+                return
+        proposal = make_proposal(
+            configuration=self._configuration,
+            world=self._world,
+            history=self._history,
+            incident=incident,
+            draft=draft,
+            remedy=request.remedy,
+            offending=records[0] if records else None,
+            undoes=tuple(each.sha for each in records),
+            base=fleet.commit,
+            revision=self._revision(request.remedy, named(incident), fleet.commit, incident.id, at),
+            at=at,
+        )
+        if isinstance(proposal, Impossible):
+            self._end(incident, f"nothing can be proposed: {proposal.code} {proposal.reason}", at)
+            return
+        proposal = replace(proposal, summary=incident.summary)
+        with self._store.transaction() as work:
+            work.put_incident(course.proposed(incident, proposal.id, proposal.good_version, at))
+            work.put_proposal(proposal)
+            work.add_record(
+                record(
+                    *(f"{proposal.id}/open", EntryKind.INTENT, at, proposal.id, "proposing"),
+                    proposal=proposal.id,
+                    incident=incident.id,
+                    host_key=proposal.key,
+                    remedy=request.remedy,
+                    person=request.by,
+                    base=proposal.ballot.binding.base,
+                    head=proposal.ballot.binding.head,
+                    targets=list(proposal.ballot.binding.targets),
+                    digest=proposal.ballot.digest,
+                    model=proposal.model,
+                    version=proposal.bad_version,
+                    text=proposal.title,
+                )
+            )
+        self._executor.open(proposal)
+        self._escalate_without_electorate(incident, proposal, at)
+
+    def _carried_out(self, incident: Incident, request: Request, proposal: Proposal, at: float) -> None:
+        """It is in the branch. Where a version had to go, the fleet is watched until it is gone."""
+        if request.remedy not in _RETURNS:
+            self._end(incident, f"merged as {(proposal.ballot.merged or '')[:12]}", at)
+            return
+        approved = max((vote.at for vote in proposal.ballot.votes), default=None)
+        self._put(
+            course.watched(
+                incident,
+                good_version=proposal.good_version,
+                remedied_by=proposal.id,
+                at=proposal.merged_at or at,
+                approved_at=approved,
+            )
+        )
+
+    def _watch_return(self, incident: Incident, fleet: FleetAt, at: float) -> None:
+        declared = fleet.devices(incident.device_groups)
+        progress = read_progress(self._source, incident.model, incident.version, declared, self._configuration.window)
+        if progress.has_converged:
+            done = course.closed(course.converged(incident, at), at, f"carried out: {progress.text()}")
+            self._put(done, f"closed: {done.closed_because}", at, event="closed")
+        elif at - (incident.merged_at or at) > self._configuration.recovery_limit:
+            limit = span_text(self._configuration.recovery_limit)
+            self._escalate(incident, f"not carried out {limit} after the change: {progress.text()}", at)
+
+    def _end(self, incident: Incident, because: str, at: float) -> None:
+        self._put(course.closed(incident, at, because), f"closed: {because}", at, event="closed")
+
+    # ------------------------------------------------ what was found
+
     def _propose(self, incident: Incident, finding: Finding, fleet: FleetAt, look: MetricsLook, at: float) -> None:
         groups = fleet.groups_asked(incident.model, incident.version)
         incident = replace(incident, device_groups=groups, devices=sum(fleet.devices(groups).values()))
         with self._store.reading() as view:
             states = view.verified_states(incident.model)
             earlier = view.proposals()
-        same = [each for each in earlier if (each.model, each.bad_version) == (incident.model, incident.version)]
+        subject = (ROLLBACK, incident.model, incident.version)
+        same = [each for each in earlier if (each.remedy, each.model, each.bad_version) == subject]
         live = next((each for each in same if not each.ballot.phase.is_final), None)
         if live is not None:  # another concern about the same version has proposed it already
             text = f"covered by proposal {live.number or live.id}"
@@ -262,7 +387,7 @@ class Response:
             offending=records[0],
             undoes=tuple(each.sha for each in records),
             base=fleet.commit,
-            revision=self._revision(incident, fleet.commit, at),
+            revision=self._revision(ROLLBACK, named(incident), fleet.commit, incident.id, at),
             at=at,
         )
         if isinstance(proposal, Impossible):
@@ -297,7 +422,7 @@ class Response:
         self._executor.open(proposal)
         self._escalate_without_electorate(incident, proposal, at)
 
-    def _revision(self, incident: Incident, base: str, at: float) -> int:
+    def _revision(self, remedy: str, about: tuple[str, str], base: str, incident: str, at: float) -> int:
         """The first try that neither the store nor the host knows.
 
         One that only the host knows is from before the bot lost its memory: it is closed, since nobody's approval of it
@@ -307,7 +432,7 @@ class Response:
         with self._store.reading() as view:
             keys = {each.key for each in view.proposals()}
         while True:
-            key = proposal_key(ROLLBACK, incident.model, incident.version, base, revision)
+            key = proposal_key(remedy, *about, base, revision)
             if key not in keys:
                 hosted = self._host.find_proposal(key)
                 if hosted is None:
@@ -317,8 +442,8 @@ class Response:
                     with self._store.transaction() as work:
                         work.add_record(
                             record(
-                                *(f"orphan/{key}", EntryKind.INTENT, at, incident.id, "withdrawing"),
-                                incident=incident.id,
+                                *(f"orphan/{key}", EntryKind.INTENT, at, incident, "withdrawing"),
+                                incident=incident,
                                 number=hosted.number,
                                 text=reason,
                             )

@@ -10,7 +10,7 @@ from trimtab_config.plan.rollouts import current_wave
 from trimtab_config.spec.kinds import EdgeAIDeploymentSpec
 
 if TYPE_CHECKING:
-    from trimtab_bot.changes.history import FleetAt
+    from trimtab_bot.changes.history import FleetAt, History
     from trimtab_config.spec.kinds import Rollout, Wave
 
 
@@ -67,3 +67,45 @@ def rollouts_of(fleet: FleetAt) -> tuple[RolloutAt, ...]:
             ref = spec.model_ref
             found.append(RolloutAt(metadata.namespace, metadata.name, ref.name, ref.version, spec.rollout, reached))
     return tuple(sorted(found, key=lambda each: (each.namespace, each.name)))
+
+
+def wave_since(history: History, head: str, rollout: RolloutAt, limit: int) -> float | None:
+    """When the branch came to stand where ``rollout`` stands at ``head``: the time of the first commit that says so.
+
+    Unix seconds; None where that is not within the last ``limit`` first-parent commits. A deployment that moved to another
+    file counts as new there.
+    """
+    path = _file_of(history, head, rollout)
+    stands = (rollout.version, rollout.wave.name if rollout.wave else "")
+    since = None
+    for commit in history.repository.first_parents(head, limit):
+        if _stand(history, commit.sha, path, rollout) != stands:
+            return since
+        since = commit.committed_at.timestamp()
+        if not commit.parents:
+            return since
+    return None
+
+
+def _file_of(history: History, head: str, rollout: RolloutAt) -> str:
+    prefix = f"{history.path}/" if history.path else ""
+    for document in history.fleet(head).documents:
+        metadata = document.metadata
+        if document.kind == "EdgeAIDeployment" and (metadata.namespace, metadata.name) == (
+            rollout.namespace,
+            rollout.name,
+        ):
+            return f"{prefix}{document.origin.file}"
+    return ""
+
+
+def _stand(history: History, commit: str, path: str, rollout: RolloutAt) -> tuple[str, str] | None:
+    for document in history.documents(commit, [path]):
+        metadata, spec = document.metadata, document.spec
+        if isinstance(spec, EdgeAIDeploymentSpec) and (metadata.namespace, metadata.name) == (
+            rollout.namespace,
+            rollout.name,
+        ):
+            wave = current_wave(spec.rollout)
+            return spec.model_ref.version, wave.name if wave else ""
+    return None

@@ -7,10 +7,11 @@ merged here; an approval that completes the quorum wakes the loop, which looks a
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trimtab_bot.approvals.machine import Answer, Approve, Ballot, BreakGlass, Deny, Phase, Revoke, objection, step
+from trimtab_bot.circumstances import BOT
 from trimtab_bot.execution import record_merge
 from trimtab_bot.inbox.interface import (
     Accepted,
@@ -29,8 +30,7 @@ from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import moment_text, span_text
 from trimtab_bot.narration.template import bounds_text, figure_text
 from trimtab_bot.recording import record
-from trimtab_bot.records import IncidentPhase, TimelineRecord
-from trimtab_bot.remedies import remedy
+from trimtab_bot.records import IncidentPhase, Request, TimelineRecord
 from trimtab_bot.rollouts import rollouts_of
 from trimtab_config.cost.estimate import estimate
 from trimtab_kernel.canonical import digest_of
@@ -42,26 +42,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from trimtab_bot.approvals.machine import Circumstances
+    from trimtab_bot.asking import Asked, Asking
     from trimtab_bot.circumstances import Sight, World
     from trimtab_bot.configuration import Configuration
     from trimtab_bot.findings import Finding
     from trimtab_bot.moments import Clock
     from trimtab_bot.recording import Scribe
-    from trimtab_bot.records import Incident, Proposal
+    from trimtab_bot.records import CommitRecord, Incident, Proposal
     from trimtab_bot.store.interface import Store
     from trimtab_kernel.canonical import Json
     from trimtab_kernel.freshness import Freshness
 
 _COMMANDS = "commands"
 _OPEN = (Phase.PENDING, Phase.APPROVED)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A remedy was asked for, or had been before; its case is ``incident``."""
-
-    message: str
-    incident: str
 
 
 class DecisionService:
@@ -76,6 +69,7 @@ class DecisionService:
         world: World,
         sight: Sight,
         clock: Clock,
+        asking: Asking,
         source_name: str,
         wake: Callable[[], None],
     ) -> None:
@@ -86,6 +80,7 @@ class DecisionService:
         self._world = world
         self._sight = sight
         self._clock = clock
+        self._asking = asking
         self._source_name = source_name
         self._wake = wake
 
@@ -240,14 +235,10 @@ class DecisionService:
     def ask(
         self, name: str, target: str, options: Mapping[str, str], reason: str, person_id: str, *, via: str = ""
     ) -> Asked | Refused:
-        """Ask for a remedy of an object. Raises RefusedError where there is no such remedy."""
-        found = remedy(name)
-        with self._store.reading() as view:
-            for incident in view.incidents(open_only=True):
-                if f"{incident.model} {incident.version}" == target and incident.proposal_id:
-                    text = f"proposed already: {incident.proposal_id}; `why {incident.proposal_id}` shows it"
-                    return Asked(text, incident.id)
-        return Refused("B308", f"no incident asks for {found.name} of {target}")
+        """Ask for a remedy of an object. Raises RefusedError where there is no such remedy, OutsideError."""
+        asked = self._asking.ask(Request(name, target, tuple(sorted(options.items())), reason, person_id, via))
+        self._wake()
+        return asked
 
     # ------------------------------------------------ what the branch asks for
 
@@ -336,10 +327,8 @@ class DecisionService:
             head=ballot.binding.head,
             opened_at=proposal.opened_at,
             expires_at=ballot.expires_at,
-            proposer=self._configuration.identity.name,
-            offending=Commit(
-                proposal.offending.sha, proposal.offending.subject, proposal.offending.author, proposal.offending.at
-            ),
+            proposer=self._configuration.identity.name if ballot.proposer == BOT else ballot.proposer,
+            offending=_commit(proposal.offending),
             approvals=tuple(
                 person.name if (person := people.person(vote.person)) else vote.person for vote in ballot.votes
             ),
@@ -386,6 +375,10 @@ class DecisionService:
             note=health.note,
             watched=watched,
         )
+
+
+def _commit(found: CommitRecord | None) -> Commit | None:
+    return None if found is None else Commit(found.sha, found.subject, found.author, found.at)
 
 
 def _events(

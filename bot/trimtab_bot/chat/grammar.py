@@ -321,7 +321,16 @@ def _nearest(word: str) -> str:
 def _hidden(text: str) -> str:
     """Which character cannot be seen, or breaks the line; "" for none."""
     for place, character in enumerate(text, 1):
-        if character not in " \t" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"):
+        if character not in " \t" and unicodedata.category(character) in (
+            "Cc",
+            "Cf",
+            "Cs",
+            "Co",
+            "Cn",
+            "Zl",
+            "Zp",
+            "Zs",
+        ):
             return f"character {place} is {_name(character)}, which cannot be seen"
     return ""
 

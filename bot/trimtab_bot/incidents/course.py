@@ -15,16 +15,21 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from trimtab_bot.inbox.interface import FactKind
 from trimtab_bot.moments import moment_text
-from trimtab_bot.records import Incident, IncidentPhase
-from trimtab_kernel.canonical import digest_of
+from trimtab_bot.records import Evidence, FactLine, Incident, IncidentPhase
+from trimtab_kernel.canonical import canonical_json, digest_of
+from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
     from trimtab_bot.findings import Finding
     from trimtab_bot.incidents.harm import Harm
-    from trimtab_bot.records import CommitRecord, Evidence
+    from trimtab_bot.records import CommitRecord, Request
+    from trimtab_kernel.canonical import Json
 
 P = IncidentPhase
+REQUEST = "request"
+"""The concern of a case begins with this, where it is no breach but a remedy that was asked for."""
 COURSE: Mapping[IncidentPhase, frozenset[IncidentPhase]] = MappingProxyType(
     {
         P.OPEN: frozenset({P.WATCHING, P.CLOSED}),
@@ -80,6 +85,39 @@ def opened(
         harm=harm,
         offending=offending,
         device_groups=device_groups,
+    )
+
+
+def requested(request: Request, model: str, version: str, at: float) -> Incident:
+    """Somebody asked for a remedy: its case. The evidence is that it was asked for, and by whom.
+
+    One case is open for one remedy of one target: the concern names both.
+    """
+    concern = f"{REQUEST}/{request.remedy}/{request.target}"
+    claim: dict[str, Json] = {
+        "remedy": request.remedy,
+        "target": request.target,
+        "options": [list(option) for option in request.options],
+        "reason": request.reason,
+        "by": request.by,
+    }
+    text = canonical_json(claim).decode()
+    facts = (
+        FactLine("Asked for by", request.by, FactKind.FACT),
+        FactLine("Because", printable(request.reason, 500), FactKind.FACT),
+    )
+    return Incident(
+        id=incident_id(concern, model, version, at),
+        concern=concern,
+        model=model,
+        version=version,
+        policy=f"the request of {request.by}",
+        phase=P.OPEN,
+        evidence=Evidence(text, text, (), at, None, facts),
+        title=printable(f"{request.remedy} {request.target}: {request.reason}", 150),
+        summary=printable(f"{request.by} asks for {request.remedy} of {request.target}: {request.reason}", 500),
+        detected_at=at,
+        request=request,
     )
 
 

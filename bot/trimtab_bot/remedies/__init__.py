@@ -5,14 +5,24 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from trimtab_bot.remedies.rollback import Rollback
+from trimtab_bot.remedies.fields import FIELD_REMEDIES
+from trimtab_bot.remedies.holding import AbortRollout, HoldVersion, ReleaseHold
+from trimtab_bot.remedies.rollback import AskedRollback, Rollback
+from trimtab_bot.remedies.tasks import TASKS
 from trimtab_kernel.problems import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trimtab_bot.remedies.interface import Remedy
+    from trimtab_bot.remedies.interface import AskedRemedy, Remedy
 
+ASKED: Mapping[str, AskedRemedy] = MappingProxyType(
+    {
+        step.name: step
+        for step in (AskedRollback(), HoldVersion(), ReleaseHold(), AbortRollout(), *FIELD_REMEDIES, *TASKS)
+    }
+)
+"""Every step that may be asked for, by name."""
 REMEDIES: Mapping[str, Remedy] = MappingProxyType({remedy.name: remedy for remedy in (Rollback(),)})
 """Every step that may change the fleet, by name. What is not here cannot be done."""
 
@@ -22,4 +32,12 @@ def remedy(name: str) -> Remedy:
     found = REMEDIES.get(name)
     if found is None:
         raise RefusedError("B307", f'there is no remedy "{name}"; expected one of {", ".join(sorted(REMEDIES))}')
+    return found
+
+
+def asked_remedy(name: str) -> AskedRemedy:
+    """The registered step of this name that people may ask for. Raises RefusedError (B307)."""
+    found = ASKED.get(name)
+    if found is None:
+        raise RefusedError("B307", f'there is no remedy "{name}"; expected one of {", ".join(sorted(ASKED))}')
     return found

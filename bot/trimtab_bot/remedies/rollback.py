@@ -7,16 +7,19 @@ compared with the earlier state by the compiler's own reader, and what cannot be
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from trimtab_bot.changes.history import versions_of
+from trimtab_bot.changes.likely import find_moves
 from trimtab_bot.changes.verified import GoodState, last_good_state
 from trimtab_bot.inbox.interface import FactKind
+from trimtab_bot.incidents.course import requested
 from trimtab_bot.narration.template import gauge_text
-from trimtab_bot.records import FactLine
+from trimtab_bot.records import FactLine, Request
 from trimtab_bot.remedies.interface import Draft, Impossible, Outcome, Situation
+from trimtab_bot.remedies.options import Option, read_options, schema_of
 from trimtab_config.restore.holds import new_hold
 from trimtab_config.restore.objects import restore_objects
 from trimtab_config.restore.proof import Proof, object_key, prove_restoration
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from trimtab_bot.changes.history import FleetAt
     from trimtab_bot.changes.likely import Move
+    from trimtab_bot.remedies.interface import Wish
     from trimtab_config.restore.layout import ObjectKey
     from trimtab_config.spec.kinds import Document
     from trimtab_kernel.canonical import Json
@@ -39,6 +43,40 @@ class RollbackOptions:
 
     hold_days: int = 30
     hold_owner: str = ""
+
+
+class AskedRollback:
+    """The step ``rollback`` where a person asks for it: of a version that no policy (or none yet) calls a breach."""
+
+    name = "rollback"
+    says = "back to the last verified state, and the version held"
+    bars_authors = True
+    _days = Option("days", "for how many days the version is held", whole_number=True)
+    schema: Mapping[str, Json] = schema_of((_days,))
+
+    def plan(self, wish: Wish) -> Outcome:
+        """See the port. The target is ``MODEL VERSION``."""
+        options = read_options((self._days,), wish.options)
+        if isinstance(options, str):
+            return Impossible("B308", options)
+        model, _, version = wish.target.partition(" ")
+        groups = wish.fleet.groups_asked(model, version)
+        case = requested(Request(self.name, wish.target, (), wish.reason, wish.by, ""), model, version, wish.at)
+        situation = Situation(
+            history=wish.history,
+            head=wish.fleet.commit,
+            incident=replace(case, id=wish.case or case.id),
+            moves=find_moves(wish.history, wish.fleet.commit, model, version, wish.search_commits),
+            groups=groups,
+            reporting=tuple(group for group in wish.reporting if group in groups),
+            states=wish.states,
+            search_commits=wish.search_commits,
+            at=wish.at,
+        )
+        outcome = Rollback().plan(situation, RollbackOptions(int(options.get("days", 30))))
+        if isinstance(outcome, Impossible):
+            return outcome
+        return replace(outcome, model=model, version=version, groups=groups)
 
 
 @dataclass(frozen=True, slots=True)
