@@ -6,8 +6,8 @@ import argparse
 import json
 import os
 import sys
-import textwrap
-from typing import TYPE_CHECKING, NoReturn
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trimtab_kernel.problems import ExitCode, InputError, Problem, TrimtabError, printable
 from trimtab_kernel.records import dataclass
@@ -34,8 +34,33 @@ class Command:
     details: str = ""
 
 
+@cache
+def _width() -> int:
+    """Of help on this terminal, as argparse takes it; it would ask ``shutil``, whose import takes longer than parsing."""
+    try:
+        columns = int(os.environ.get("COLUMNS", "0"))
+        if columns <= 0:
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
+    except (ValueError, OSError):
+        columns = 0
+    return (columns or 80) - 2
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str, indent_increment: int = 2, max_help_position: int = 24) -> None:
+        super().__init__(prog, indent_increment, max_help_position, _width())
+
+
+class _RawFormatter(_Formatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves descriptions and examples as they are written."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that exits with 64 on wrong usage, and says how to get help."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as argparse takes them
+        """``options`` as of argparse."""
+        super().__init__(**{"formatter_class": _Formatter} | options)
 
     def error(self, message: str) -> NoReturn:
         """Print the mistake and the next step on stderr, then exit with 64."""
@@ -48,12 +73,17 @@ def add_command(subparsers: argparse._SubParsersAction[Parser], command: Command
     epilog = None
     if command.examples:
         epilog = "examples:\n" + "\n".join(f"  {example}" for example in command.examples)
+    details = ""
+    if command.details:
+        import textwrap
+
+        details = textwrap.fill(command.details, 80)
     parser = subparsers.add_parser(
         command.name,
         help=command.summary,
-        description="\n\n".join(filter(None, (command.summary, textwrap.fill(command.details, 80)))),
+        description="\n\n".join(filter(None, (command.summary, details))),
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_RawFormatter,
         allow_abbrev=False,
     )
     if command.configure:

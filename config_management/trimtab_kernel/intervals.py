@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from trimtab_kernel.records import dataclass
@@ -27,6 +26,8 @@ def z_of(confidence: float) -> float:
     """Two-sided standard normal quantile: 1.96 for 0.95. Raises ValueError outside (0, 1)."""
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence between 0 and 1, got {confidence}")
+    from statistics import NormalDist
+
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 

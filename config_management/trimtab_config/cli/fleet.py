@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trimtab_config.catalog import build_catalog
@@ -10,6 +9,7 @@ from trimtab_config.cli.files import STDIN, fleet_files
 from trimtab_config.spec.kinds import KINDS
 from trimtab_config.spec.reader import ReadResult, read_documents
 from trimtab_kernel.problems import InputError, Problem, sort_problems
+from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
     import argparse

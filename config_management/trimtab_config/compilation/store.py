@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ _HEAD = len(_MAGIC) + 64 + 1
 _SLACK = 0.8  # of the limit is kept when it is exceeded, so that not every run has to clear
 _UNSEEN = 0.05  # of the limit may be added before somebody looks: looking takes longer than a small compile
 _ADDED = ".added"
+_NUMBERS = count()
 
 
 def default_folder(environment: Mapping[str, str]) -> Path | None:
@@ -97,7 +98,9 @@ class Store:
         made = None
         try:
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            handle, made = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+            new = f"{path.parent}/.new-{os.getpid()}-{next(_NUMBERS)}-{os.urandom(6).hex()}"
+            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            made = new
             with os.fdopen(handle, "wb") as file:
                 # No fsync: what a crash leaves half written has the wrong digest.
                 file.write(_MAGIC + _digest(kind, name, body) + b"\n" + body)

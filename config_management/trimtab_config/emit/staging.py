@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from typing import TYPE_CHECKING
+import io
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,8 @@ class Staging:
     """Contents by name, in the order in which they were added. A context manager: what it keeps is gone after it."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
+        self._file: IO[bytes] = io.BytesIO()
+        self._size = 0
         self._sizes: list[tuple[str, int]] = []
 
     def __enter__(self) -> Staging:
@@ -29,12 +30,20 @@ class Staging:
 
     def add(self, name: str, content: bytes) -> None:
         """Keep ``content``. Raises OSError where the disk is full."""
+        self._size += len(content)
+        if self._size > _IN_MEMORY and isinstance(self._file, io.BytesIO):
+            import tempfile
+
+            larger = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+            larger.write(self._file.getbuffer())
+            self._file = larger
         self._sizes.append((name, self._file.write(content)))
 
     def clear(self) -> None:
         """Forget everything."""
         self._file.seek(0)
         self._file.truncate()
+        self._size = 0
         self._sizes.clear()
 
     def items(self) -> Iterator[tuple[str, bytes]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from trimtab_kernel.canonical import Json, canonical_json
 from trimtab_kernel.problems import InputError, Problem, quoted
+from trimtab_kernel.records import dataclass, field
 
 MANIFEST = "manifest.json"
 MODULE = "policy.wasm"
