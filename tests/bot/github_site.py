@@ -66,6 +66,7 @@ class GitHubSite(Site):
             Accounts(settings.people),
             self.side.account,
             lambda: self.now,
+            settings.check,
         )
 
     def answers(self) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_bot.chat.grammar import Command, Verb
 from trimtab_bot.commands import Actor, Reply, Where
+from trimtab_bot.reviews.checks import check_of
 from trimtab_bot.reviews.wishes import Decided, Typed, Unheard, wish_of_remark, wish_of_review
 from trimtab_config.githost.conversation import Opinion
 from trimtab_kernel.problems import printable
@@ -57,8 +58,12 @@ class Listener:
         accounts: Accounts,
         own: int,
         clock: Clock,
+        check: str = "",
     ) -> None:
-        """``own`` is the numeric id of the account that the bot acts as; ``clock`` gives Unix seconds."""
+        """``own`` is the numeric id of the account that the bot acts as; ``clock`` gives Unix seconds.
+
+        ``check`` is the name of the check that says on each proposal's head what was proven of it; "" for none.
+        """
         self._conversation = conversation
         self._decisions = decisions
         self._commands = commands
@@ -66,6 +71,7 @@ class Listener:
         self._accounts = accounts
         self._own = own
         self._clock = clock
+        self._check = check
         self._done: set[str] = set()
 
     def step(self, numbers: Iterable[int] = ()) -> Heard:
@@ -77,6 +83,8 @@ class Listener:
         for view in views:
             if view.open_for_decision or view in ended or view.number in wanted:
                 taken += self._look(view)
+                if self._check:
+                    self._conversation.check(view.head, check_of(view, self._check))
         return Heard(taken)
 
     def _look(self, view: ProposalView) -> int:

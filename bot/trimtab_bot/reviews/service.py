@@ -96,7 +96,9 @@ def pull_requests(
         followers.tell(moment_text(clock()), {"event": "reviews", "text": text})
 
     accounts = Accounts(settings.people)
-    listener = Listener(ports.conversation, bot.decisions, bot.commands, ports.store, accounts, ports.account, clock)
+    listener = Listener(
+        ports.conversation, bot.decisions, bot.commands, ports.store, accounts, ports.account, clock, settings.check
+    )
     bell, stop = Bell(), threading.Event()
     with ExitStack() as stack:
         if settings.webhook is not None:

@@ -152,3 +152,32 @@ def test_what_has_not_changed_costs_nothing_of_the_rate_limit_and_a_limit_is_obe
     site.tick()
     assert "left alone" in site.health()
     assert len(site.rig.log) == asked
+
+
+def test_the_proof_stands_as_a_check_on_exactly_the_head(site: GitHubSite) -> None:
+    proposal = site.broken()
+    head = proposal.ballot.binding.head
+    site.listener().step()
+    (check,) = site.rig.checks.values()
+    assert (check["name"], check["head_sha"], check["conclusion"]) == ("trimtab-proof", head, "success")
+    proof = next(fact.value for fact in proposal.facts if fact.label == "Proof of equality")
+    assert proof in check["output"]["summary"]
+    # A new process says nothing that stands there already; what is pushed later has no check.
+    writes = len(site.rig.writes())
+    site.listener().step()
+    assert len(site.rig.writes()) == writes
+    evil = site.origin.scratch.commit({"evil.yaml": b"a: 1\n"}, head, branch=site.rig.pulls[1].branch)
+    site.tick()
+    site.listener().step()
+    assert [each["head_sha"] for each in site.rig.checks.values() if each["conclusion"] == "success"] != [evil]
+    assert site.rig.checks[check["id"]]["conclusion"] == "failure"
+
+
+def test_where_checks_are_for_apps_alone_a_status_says_it(site: GitHubSite) -> None:
+    site.broken()
+    site.rig.faults = [Fault("POST", "/check-runs$", 403, times=9, message="You must authenticate via a GitHub App.")]
+    for _ in range(2):
+        site.listener().step()
+    (status,) = site.rig.statuses
+    assert (status["context"], status["state"]) == ("trimtab-proof", "success")
+    assert status["sha"] == site.proposal().ballot.binding.head
