@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -33,7 +35,7 @@ pytest_plugins = ("tests.lab.plugin",)
 
 # A skip says "needs NAME ..." and is excused only for one of these programs, and only where it is not on the PATH.
 # What the platform's packages offer is not here: CI installs it.
-EXCUSED_PROGRAMS = ("go",)
+EXCUSED_PROGRAMS = ("go", "python3.12")
 
 _REASON = re.compile(r"(?:Skipped: )?needs (?P<program>[\w.+-]+)\b")
 
@@ -69,7 +71,24 @@ def every_listener_ends() -> Iterator[None]:
 def is_excused(reason: str) -> bool:
     """Whether a skip for this reason is acceptable in CI on this machine."""
     found = _REASON.match(reason)
-    return found is not None and found["program"] in EXCUSED_PROGRAMS and shutil.which(found["program"]) is None
+    return found is not None and found["program"] in EXCUSED_PROGRAMS and not _is_here(found["program"])
+
+
+def _is_here(program: str) -> bool:
+    """Whether a program can be run. A Python may also be one of pyenv's, whose shims are on the PATH with nothing behind."""
+    version = program.removeprefix("python")
+    if version == program:
+        return shutil.which(program) is not None
+    home = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [shutil.which(program), *map(str, home.glob(f"versions/{version}.*/bin/python"))]
+    return any(_answers(each) for each in candidates if each is not None)
+
+
+def _answers(program: str) -> bool:
+    try:
+        return subprocess.run([program, "-c", ""], capture_output=True, timeout=60, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:

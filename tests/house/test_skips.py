@@ -21,12 +21,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path, test: str, *options: str, path: str = "/nonexistent") -> str:
+def run(project: Path, test: str, *options: str, path: str = "/nonexistent", **more: str) -> str:
     """The last line that pytest prints for a project of one test module; `path` is where it finds programs."""
     (project / "test_one.py").write_text(test, "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
     # The conftest names plugins of the tree.
-    environment = os.environ | {"PATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)} | more
     environment.pop("PYTEST_ADDOPTS", None)
     result = subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -70,3 +70,14 @@ def test_go_that_is_there_excuses_nothing(project: Path, tmp_path: Path) -> None
     go.write_text("#!/bin/sh\n", "utf-8")
     go.chmod(0o755)
     assert run(project, skipping("needs go 1.22 or newer"), "--no-skips", path=str(go.parent)).startswith("1 failed")
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_an_older_python_excuses_a_skip_only_where_none_can_be_run(project: Path, tmp_path: Path, works: bool) -> None:
+    """A shim of pyenv on the PATH is no Python: it says that the command was not found."""
+    shim = tmp_path / "bin/python3.12"
+    shim.parent.mkdir()
+    shim.write_text(f"#!/bin/sh\nexit {0 if works else 127}\n", "utf-8")
+    shim.chmod(0o755)
+    result = run(project, skipping("needs python3.12"), "--no-skips", path=str(shim.parent), PYENV_ROOT=str(tmp_path))
+    assert result.startswith("1 failed" if works else "1 skipped")

@@ -84,7 +84,8 @@ class Charge:
     ``amount`` is what is invoiced, negative for credits and refunds; ``effective`` is the same money with prepaid
     commitments spread over what they cover. ``kind`` is the provider's own word for the charge, ``correction`` whether
     it corrects an earlier period. ``tags`` are the provider's, sorted by key. ``orphan`` names the tag that leads
-    nowhere (``model=old``). ``grade`` is that of an estimate or a measurement; a bill's charges are measured.
+    nowhere (``model=old``). ``grade`` is that of an estimate or a measurement; a bill's charges are measured. ``low`` and
+    ``high`` are the bounds of an amount that is not exact.
     """
 
     source: str
@@ -114,6 +115,9 @@ class Charge:
     orphan: str = ""
     place: Place = NOWHERE
     grade: str = "measured"
+    invoice: str = ""
+    low: Decimal | None = None
+    high: Decimal | None = None
 
     def joined(self, standing: Standing, place: Place, orphan: str = "") -> Charge:
         """The same charge, and how it stands to the fleet."""

@@ -60,8 +60,8 @@ _AWS = Columns(
         "payer": ("bill_payer_account_id",),
         "account": ("line_item_usage_account_id",),
         "account_name": ("line_item_usage_account_name",),
-        "issuer": ("bill_invoicing_entity", "line_item_legal_entity"),
         "bill_type": ("bill_bill_type",),
+        "invoice": ("bill_invoice_id",),
         "service": ("line_item_product_code",),
         "region": ("product_region_code", "product_region", "line_item_availability_zone"),
         "resource": ("line_item_resource_id",),
@@ -112,7 +112,7 @@ def _aws(row: Bound) -> Charge:
         kind=kind,
         account=row.text("account") or row.text("payer"),
         account_name=row.text("account_name"),
-        issuer=row.text("issuer"),
+        issuer="AWS",  # whichever of its companies: marketplace sellers are paid through it as well
         provider="AWS",
         service=row.text("service"),
         region=row.text("region"),
@@ -121,6 +121,7 @@ def _aws(row: Bound) -> Charge:
         quantity=_optional(row, "quantity"),
         unit=row.text("unit"),
         tags=row.tags(),
+        invoice=row.text("invoice"),
     )
 
 
@@ -162,6 +163,7 @@ _FOCUS = Columns(
         "account_name": ("SubAccountName", "BillingAccountName"),
         "payer": ("BillingAccountId",),
         "payer_name": ("BillingAccountName",),
+        "invoice": ("InvoiceId",),
         "issuer": ("InvoiceIssuerName", "InvoiceIssuer"),
         "provider": ("ServiceProviderName", "ProviderName", "Provider"),
         "service": ("ServiceName",),
@@ -203,6 +205,7 @@ def _focus(row: Bound) -> Charge:
         quantity=_optional(row, "quantity"),
         unit=row.text("unit"),
         tags=row.tags(),
+        invoice=row.text("invoice"),
     )
 
 
@@ -226,9 +229,9 @@ _AZURE = Columns(
         "payer": ("billingAccountId", "billingProfileId"),
         "account": ("subscriptionId", "SubscriptionGuid", "billingAccountId"),
         "account_name": ("subscriptionName", "billingAccountName"),
-        "issuer": ("publisherName",),
         "service": ("meterCategory", "consumedService", "serviceName"),
         "family": ("serviceFamily",),
+        "invoice": ("invoiceId", "invoiceNumber"),
         "region": ("resourceLocation", "location", "meterRegion"),
         "resource": ("ResourceId", "instanceName", "instanceId"),
         "description": ("productName", "product", "meterName"),
@@ -284,6 +287,7 @@ def _azure(row: Bound) -> Charge:
         quantity=_optional(row, "quantity"),
         unit=row.text("unit"),
         tags=row.tags(),
+        invoice=row.text("invoice"),
     )
 
 

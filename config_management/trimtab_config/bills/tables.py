@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 _DATES = ("billing_start", "billing_end")
 _TIMES = ("start", "end")
-_AMOUNTS = ("amount", "effective", "quantity")
+_AMOUNTS = ("amount", "effective", "quantity", "low", "high")
 _TEXTS = (
     "source", "currency", "category", "kind", "account", "account_name", "issuer", "provider", "service",
-    "service_category", "region", "resource", "description", "unit", "standing", "orphan", "grade",
+    "service_category", "region", "resource", "description", "unit", "standing", "orphan", "grade", "invoice",
 )  # fmt: skip
 COLUMNS = (
     "source", "billing_start", "billing_end", "start", "end", "currency", "amount", "effective", "category",
     "correction", "kind", "account", "account_name", "issuer", "provider", "service", "service_category", "region",
-    "resource", "description", "quantity", "unit", "tags", "standing", "orphan", *DIMENSIONS, "grade",
+    "resource", "description", "quantity", "unit", "tags", "standing", "orphan", *DIMENSIONS, "grade", "low", "high", "invoice",
 )  # fmt: skip
 """The columns of a table of charges, in their order."""
 _BATCH = 4096
@@ -188,6 +188,9 @@ def _charge(row: Bound) -> Charge:
         orphan=row.text("orphan"),
         place=Place(*(row.text(dimension) for dimension in DIMENSIONS)),
         grade=row.text("grade") or "measured",
+        invoice=row.text("invoice"),
+        low=row.read("low", number) if row.text("low") else None,
+        high=row.read("high", number) if row.text("high") else None,
     )
 
 

@@ -71,4 +71,16 @@ CODES: tuple[Code, ...] = (
         "Parquet is bytes; a terminal would obey some of them.",
         "Give `--output-file FILE`, or send stdout into a file.",
     ),
+    Code(
+        "F712",
+        "too many business units",
+        "A tag with a value for every resource is no business unit, and would fill a folder with files.",
+        "Map the tag that names business units with `--tag-key` when the bill is imported.",
+    ),
+    Code(
+        "F713",
+        "month refused",
+        "A month is a year and a month; anything else could mean two.",
+        "Write it as in 2026-10.",
+    ),
 )
