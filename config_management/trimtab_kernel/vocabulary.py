@@ -86,8 +86,8 @@ INFERENCE_FAILURES = Metric(
 INFERENCE_DURATION = Metric(
     "trimtab_inference_duration_seconds",
     MetricType.HISTOGRAM,
-    "Time from the last request byte to the first response byte.",
-    ("model", "version"),
+    "Time from the last request byte to the first response byte, of whichever version answered.",
+    ("model",),
 )
 INFERENCE_CPU = Metric(
     "trimtab_inference_cpu_seconds_total",
@@ -230,8 +230,7 @@ INFERENCE_BATCHES = Metric(
 EXPLANATIONS = Metric(
     "trimtab_explanations_sampled_total",
     MetricType.COUNTER,
-    "Answers of a model marked high-stakes that were explained without anybody asking.",
-    ("model",),
+    "Answers of models marked high-stakes that were explained without anybody asking; each model's are at its own path.",
 )
 
 METRICS: tuple[Metric, ...] = (

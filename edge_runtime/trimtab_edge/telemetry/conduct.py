@@ -22,7 +22,9 @@ class ConductCounts:
         self.signals: dict[tuple[str, str], int] = {}
         self.decisions: dict[tuple[str, str], int] = {}
         self.batches: dict[str, int] = {}
-        self.explained: dict[str, int] = {}
+        self.sampling: set[str] = set()
+        """The models whose answers are explained now and then."""
+        self.explained = 0
 
     def declare(
         self, model: str, *, signals: tuple[str, ...], budgeted: bool, batched: bool = False, sampled: bool = False
@@ -39,11 +41,14 @@ class ConductCounts:
             else:
                 self.decisions.pop((model, name), None)
 
-        for has, counted in ((batched, self.batches), (sampled, self.explained)):
-            if has:
-                counted.setdefault(model, 0)
-            else:
-                counted.pop(model, None)
+        if batched:
+            self.batches.setdefault(model, 0)
+        else:
+            self.batches.pop(model, None)
+        if sampled:
+            self.sampling.add(model)
+        else:
+            self.sampling.discard(model)
 
     def ran(self, model: str) -> None:
         """A batch was run."""
@@ -52,8 +57,8 @@ class ConductCounts:
 
     def sampled(self, model: str) -> None:
         """An answer was explained that nobody had asked about."""
-        if model in self.explained:
-            self.explained[model] += 1
+        if model in self.sampling:
+            self.explained += 1
 
     def signal(self, model: str, name: str, rows: int) -> None:
         """So many rows gave a signal."""
@@ -79,8 +84,13 @@ class ConductCollector(Collector):
             for labels, count in sorted(counted.items()):
                 family.add_metric(labels, count)
             yield family
-        for metric, runs in ((v.INFERENCE_BATCHES, self._counts.batches), (v.EXPLANATIONS, self._counts.explained)):
-            family = CounterMetricFamily(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
-            for model, count in sorted(runs.items()):
-                family.add_metric((model,), count)
-            yield family
+        batches = CounterMetricFamily(
+            v.INFERENCE_BATCHES.name.removesuffix("_total"), v.INFERENCE_BATCHES.help, labels=v.INFERENCE_BATCHES.labels
+        )
+        for model, runs in sorted(self._counts.batches.items()):
+            batches.add_metric((model,), runs)
+        yield batches
+        explained = CounterMetricFamily(v.EXPLANATIONS.name.removesuffix("_total"), v.EXPLANATIONS.help, labels=())
+        if self._counts.sampling:
+            explained.add_metric((), self._counts.explained)
+        yield explained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
@@ -13,7 +14,7 @@ from trimtab_edge.telemetry.energy.meter import Grade
 from trimtab_kernel import vocabulary as v
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
@@ -35,8 +36,9 @@ def _gauge(metric: v.Metric) -> GaugeMetricFamily:
 class InferenceCollector(Collector):
     """The server's series."""
 
-    def __init__(self, counts: InferenceCounts) -> None:
-        self._counts = counts
+    def __init__(self, counts: InferenceCounts, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock``: the one that ``counts`` was told the times by."""
+        self._counts, self._clock = counts, clock
 
     def collect(self) -> Iterator[Metric]:
         """Every family, also one without series, so that its name and help can be found."""
@@ -50,23 +52,24 @@ class InferenceCollector(Collector):
         duration = HistogramMetricFamily(
             v.INFERENCE_DURATION.name, v.INFERENCE_DURATION.help, labels=v.INFERENCE_DURATION.labels
         )
+        now = self._clock()
         for model, counts in sorted(self._counts.models.items()):
             for reason, count in counts.failures.items():
                 failures.add_metric((model, reason), count)
-            for version, counted in sorted(counts.versions.items()):
+            duration.add_metric((model,), _cumulative(counts.latency.buckets), counts.latency.seconds)
+            for version, counted in counts.told(self._counts.turn(counts, now)):
                 labels = (model, version)
                 requests.add_metric(labels, counted.requests)
                 cpu.add_metric(labels, counted.cpu_seconds)
                 squared.add_metric(labels, counted.cpu_squared)
-                info = tuple(counted.info.get(name, "") for name in v.MODEL_READY.labels[2:])
-                ready.add_metric((*labels, *info), 1 if version == counts.ready else 0)
                 for (cohort, outcome), count in counted.decisions.items():
                     shown = _shown(counted, ("decision", cohort, outcome == v.OUTCOME_POSITIVE), count)
                     decisions.add_metric((*labels, cohort, outcome), shown)
+                moved.add_metric((*labels, v.DIRECTION_IN), counted.bytes_in)
+                moved.add_metric((*labels, v.DIRECTION_OUT), counted.bytes_out)
                 if counted.retired_at is None:
-                    duration.add_metric(labels, _cumulative(counted.buckets), counted.duration_seconds)
-                    moved.add_metric((*labels, v.DIRECTION_IN), counted.bytes_in)
-                    moved.add_metric((*labels, v.DIRECTION_OUT), counted.bytes_out)
+                    info = tuple(counted.info.get(name, "") for name in v.MODEL_READY.labels[2:])
+                    ready.add_metric((*labels, *info), 1 if version == counts.ready else 0)
         queued.add_metric((), self._counts.queue_seconds)
         yield from (requests, failures, duration, cpu, squared, decisions, moved, queued, ready)
 
@@ -78,34 +81,41 @@ def _shown(counted: VersionCounts, name: Hashable, exact: int) -> int:
 class AlignmentCollector(Collector):
     """What comes with labels and scores."""
 
-    def __init__(self, counts: InferenceCounts) -> None:
-        self._counts = counts
+    def __init__(self, counts: InferenceCounts, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock``: the one that ``counts`` was told the times by."""
+        self._counts, self._clock = counts, clock
 
     def collect(self) -> Iterator[Metric]:
         """Every family, also one without series."""
         labelled = _counter(v.LABELLED_DECISIONS)
         scored, right = _counter(v.SCORED_DECISIONS), _counter(v.EXPECTED_RIGHT_DECISIONS)
         word = {True: v.OUTCOME_POSITIVE, False: v.OUTCOME_NEGATIVE}
+        now = self._clock()
         for model, counts in sorted(self._counts.models.items()):
-            for version, counted in sorted(counts.versions.items()):
-                alignment = counted.alignment
-                if alignment is None or counted.retired_at is not None:
-                    continue
-                for (cohort, outcome, label), count in alignment.labelled.items():
-                    shown = _shown(counted, ("labelled", cohort, outcome, label), count)
-                    labelled.add_metric((model, version, cohort, word[outcome], word[label]), shown)
-                if alignment.scored:
-                    n, expected = alignment.scored_figures(counted.shown)
-                    scored.add_metric((model, version), n)
-                    right.add_metric((model, version), expected)
+            if (judged := counts.judged(self._counts.turn(counts, now))) is None:
+                continue
+            version, found = judged
+            for (cohort, outcome, label), count in found.labelled.items():
+                labelled.add_metric((model, version, cohort, word[outcome], word[label]), count)
+            if found.scored is not None:
+                n, expected = found.scored
+                scored.add_metric((model, version), n)
+                right.add_metric((model, version), expected)
         yield from (labelled, scored, right)
 
 
 class ResourceCollector(Collector):
     """What the box spends. A figure that nothing told is not there; the info series says so."""
 
-    def __init__(self, counts: InferenceCounts, resources: Resources, system: Mapping[str, str]) -> None:
-        """``system`` holds ``os``, ``os_version`` and ``architecture``."""
+    def __init__(
+        self,
+        counts: InferenceCounts,
+        resources: Resources,
+        system: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``system`` holds ``os``, ``os_version`` and ``architecture``; ``clock`` as for :class:`InferenceCollector`."""
+        self._clock = clock
         self._counts = counts
         self._resources = resources
         self._system = dict(system)
@@ -118,11 +128,11 @@ class ResourceCollector(Collector):
         source = resources.energy
         if source.grade is not Grade.ABSENT:
             total.add_metric((source.name, source.grade.value), resources.account.total / 1e6)
+            now = self._clock()
             for model, counts in sorted(self._counts.models.items()):
-                for version, counted in sorted(counts.versions.items()):
-                    if counted.retired_at is None:
-                        part = resources.account.parts.get((model, version), 0)
-                        joules.add_metric((model, version, source.name, source.grade.value), part / 1e6)
+                for version, _ in counts.told(self._counts.turn(counts, now)):
+                    part = resources.account.parts.get((model, version), 0)
+                    joules.add_metric((model, version, source.name, source.grade.value), part / 1e6)
         if (used := resources.battery_used) is not None:
             battery.add_metric((), used)
         if (memory := resources.memory) is not None:
