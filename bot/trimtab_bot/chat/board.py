@@ -1,17 +1,20 @@
-"""Keeps the room as the incidents are: one living message for each, posted once, true after every restart.
+"""Keeps the room as the incidents are: one living message for each with its story in a thread, true after every restart.
 
-What is wanted is computed anew from the store each time and compared with what was last said, so nothing depends on having
-seen an event. A post is written down before it is made; where its answer was lost, the room is asked for it instead of
-posting again.
+The store queues each incident that changed, one row however much has happened, and forgets it when the room says what is
+true: nothing is dropped, and much at once becomes one message. What is wanted is computed anew from the store each time and
+compared with what was last said. A post is written down before it is made; where its answer was lost, the room is asked for
+it instead of posting again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trimtab_bot.approvals.machine import Phase
-from trimtab_bot.chat.interface import Ask, Message, Place
+from trimtab_bot.chat.interface import Ask, Message, Place, Reply
+from trimtab_bot.chat.pace import Kind, Pace
+from trimtab_bot.chat.picture import gauge_png
 from trimtab_bot.codec import encode
 from trimtab_bot.records import ChatMessage, IncidentPhase
 from trimtab_kernel.canonical import digest_of
@@ -24,82 +27,178 @@ if TYPE_CHECKING:
     from trimtab_bot.chat.interface import ChatRoom
     from trimtab_bot.moments import Clock
     from trimtab_bot.records import Incident, Proposal, TimelineRecord
-    from trimtab_bot.store.interface import Store
+    from trimtab_bot.store.interface import Store, Unsaid
 
 SECONDS_BETWEEN = 60.0
-"""A message is said again at most once a minute, except where what may be decided has changed."""
+"""A new message about an incident at most once a minute, and an edit too, except where what may be decided has changed."""
+OLD_SECONDS = 3600.0
+"""An incident that was over for longer than this when chat first comes to it is not told of."""
 LINES = 6
+MOST_LINES = 40
+"""Lines of the story in one message of the thread; more make another, a minute later."""
 _OPEN = (Phase.PENDING, Phase.APPROVED)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one step did; ``failure`` is why it stopped, ``retry_after`` how long the room asks to be left alone."""
+    """What one step did.
+
+    ``failure`` is why it stopped and ``retry_after`` how long the room asks to be left alone; ``wait`` is how long nothing
+    more may be said that is waiting to be, 0 where nothing waits. Seconds.
+    """
 
     posted: int = 0
     updated: int = 0
     failure: str = ""
     retry_after: float = 0.0
+    wait: float = 0.0
+    replied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """When to look again (Unix seconds), and what must be free by then."""
+
+    at: float
+    kind: Kind | None = None
 
 
 class Board:
     """Used by one thread."""
 
-    def __init__(self, store: Store, room: ChatRoom, clock: Clock, quorum: int) -> None:
+    def __init__(self, store: Store, room: ChatRoom, clock: Clock, quorum: int, pace: Pace | None = None) -> None:
         """``clock`` gives Unix seconds; ``quorum`` is how many persons must approve."""
         self._store = store
         self._room = room
         self._clock = clock
         self._quorum = quorum
+        self._pace = pace or Pace(clock)
+        # What was looked at and is not due yet. Only spares work: a crowd that waits is not read again and again.
+        self._later: dict[str, tuple[int, _Due]] = {}
 
     def step(self) -> Outcome:
-        """Say what has to be said, the oldest incident first; the room's failure ends the step and is no error."""
-        posted = updated = 0
+        """Say what has to be said, the longest waiting first; the room's failure ends the step and is no error."""
+        count = {"posted": 0, "updated": 0, "replied": 0}
+        soonest = float("inf")
         try:
-            for incident in self._incidents():
-                with self._store.reading() as view:
-                    known = view.chat_message(incident.id)
-                    message = compose(incident, view.proposals(incident.id), view.timeline(incident.id), self._quorum)
-                if known is not None and known.final:
-                    continue
-                if known is None or not known.id:
-                    posted += self._post(message, known)
+            with self._store.reading() as view:
+                queue = view.unsaid()
+            for item in queue:
+                at = self._clock()
+                changed, due = self._later.get(item.incident, (-1, None))
+                if due is not None and changed == item.changed:
+                    wait = max(due.at - at, 0.0 if due.kind is None else self._pace.wait(due.kind))
+                    if wait > 0:
+                        soonest = min(soonest, wait)
+                        continue
+                due = self._say(item, count)
+                if due is not None:
+                    self._later[item.incident] = (item.changed, due)
+                    soonest = min(soonest, max(0.0, due.at - at))
                 else:
-                    updated += self._update(message, known)
+                    self._later.pop(item.incident, None)
         except OutsideError as error:
-            return Outcome(posted, updated, str(error), error.retry_after or 0.0)
-        return Outcome(posted, updated)
+            return Outcome(
+                count["posted"], count["updated"], str(error), error.retry_after or 0.0, 0.0, count["replied"]
+            )
+        wait = 0.0 if soonest == float("inf") else soonest
+        return Outcome(count["posted"], count["updated"], wait=wait, replied=count["replied"])
 
-    def _incidents(self) -> tuple[Incident, ...]:
+    def _say(self, item: Unsaid, count: dict[str, int]) -> _Due | None:
+        """What one incident needs; gives when to look again, None where all is said."""
         with self._store.reading() as view:
-            return view.incidents()
+            incident = view.incident(item.incident)
+            if incident is None:
+                proposals: tuple[Proposal, ...] = ()
+                timeline: tuple[TimelineRecord, ...] = ()
+                known = None
+            else:
+                known = view.chat_message(incident.id)
+                proposals, timeline = view.proposals(incident.id), view.timeline(incident.id)
+        if incident is None:
+            self._done(item)
+            return None
+        message = compose(incident, proposals, timeline, self._quorum)
+        if known is None or not known.id:
+            if known is None and message.closed and self._clock() - (incident.closed_at or 0.0) > OLD_SECONDS:
+                self._done(item)  # long over when chat came to it: the ledger has it, the room is spared
+                return None
+            wait = self._pace.wait(Kind.MESSAGE)
+            if wait:
+                return _Due(self._clock() + wait, Kind.MESSAGE)
+            known, made = self._post(message, known)
+            count["posted"] += made
+        due = [self._edit(message, known, count)]
+        with self._store.reading() as view:
+            known = view.chat_message(incident.id) or known
+        due.append(self._reply(incident, timeline, known, count))
+        later = [each for each in due if each is not None]
+        if not later:
+            self._done(item)
+            return None
+        return min(later, key=lambda each: each.at)
 
-    def _post(self, message: Message, known: ChatMessage | None) -> int:
+    def _done(self, item: Unsaid) -> None:
+        with self._store.transaction() as work:
+            work.mark_said(item)
+
+    def _post(self, message: Message, known: ChatMessage | None) -> tuple[ChatMessage, int]:
         at = self._clock()
         if known is None:
-            if message.closed:
-                return 0  # over before anybody was told: the ledger has it, the room is spared
             self._note(ChatMessage(message.incident, "", "", "", at, ask="", final=False))
             place = None
         else:
             place = self._room.find(message.incident)
         made = 0
         if place is None:
+            self._pace.said(Kind.MESSAGE)
             place, made = self._room.post(message), 1
-        self._note(_said(message, place, at))
-        return made
+        said = replace(_said(message, place, at), replied_at=at)
+        self._note(said)
+        return said, made
 
-    def _update(self, message: Message, known: ChatMessage) -> int:
+    def _edit(self, message: Message, known: ChatMessage, count: dict[str, int]) -> _Due | None:
         at = self._clock()
         said = _said(message, Place(known.channel, known.id), at)
         if said.digest == known.digest:
-            return 0
+            return None
         urgent = said.ask != known.ask or said.final
         if not urgent and at - known.at < SECONDS_BETWEEN:
-            return 0
+            return _Due(known.at + SECONDS_BETWEEN)
+        wait = self._pace.wait(Kind.EDIT)
+        if wait:
+            return _Due(at + wait, Kind.EDIT)
+        self._pace.said(Kind.EDIT)
         self._room.update(Place(known.channel, known.id), message)
-        self._note(said)
-        return 1
+        self._note(replace(said, told=known.told, telling=known.telling, replied_at=known.replied_at))
+        count["updated"] += 1
+        return None
+
+    def _reply(
+        self, incident: Incident, timeline: tuple[TimelineRecord, ...], known: ChatMessage, count: dict[str, int]
+    ) -> _Due | None:
+        """Bring the thread up to date: what happened since, with the picture the first time."""
+        at = self._clock()
+        if known.told >= len(timeline):
+            return None
+        due = known.replied_at + SECONDS_BETWEEN
+        if at < due and not known.telling:
+            return _Due(due)
+        wait = self._pace.wait(Kind.MESSAGE)
+        if wait:
+            return _Due(at + wait, Kind.MESSAGE)
+        place = Place(known.channel, known.id)
+        through = known.telling or min(len(timeline), known.told + MOST_LINES)
+        if not known.telling or not self._room.has_reply(place, through):
+            known = replace(known, telling=through)
+            self._note(known)
+            self._pace.said(Kind.MESSAGE)
+            gauge = incident.evidence.gauge
+            picture = gauge_png(gauge) if known.told == 0 and gauge is not None else None
+            self._room.reply(place, Reply(incident.id, through, timeline[known.told : through], picture))
+            count["replied"] += 1
+        self._note(replace(known, told=through, telling=0, replied_at=at))
+        return None if through == len(timeline) else _Due(at + SECONDS_BETWEEN)
 
     def _note(self, said: ChatMessage) -> None:
         with self._store.transaction() as work:
@@ -154,12 +253,22 @@ def _said(message: Message, place: Place, at: float) -> ChatMessage:
     return ChatMessage(message.incident, place.channel, place.id, digest, at, ask, final=message.closed)
 
 
-def run(board: Board, stop: threading.Event, seconds: float, tell: Callable[[str], None]) -> None:
-    """Step every ``seconds`` (and as late as the room asks) until ``stop``. A failure is told once, and so is its end."""
+def run(
+    board: Board,
+    stop: threading.Event,
+    seconds: float,
+    tell: Callable[[str], None],
+    leads: Callable[[], bool] = lambda: True,
+) -> None:
+    """Step every ``seconds`` (as late as the room asks, as early as the pace allows) until ``stop``, while this replica leads.
+
+    A failure is told once, and so is its end.
+    """
     told = ""
     while not stop.is_set():
-        outcome = board.step()
+        outcome = board.step() if leads() else Outcome()
         if outcome.failure != told:
             told = outcome.failure
             tell(f"chat: {told}" if told else "chat: answers again")
-        stop.wait(max(seconds, outcome.retry_after))
+        pause = min(seconds, outcome.wait) if outcome.wait else seconds
+        stop.wait(max(pause, outcome.retry_after))

@@ -47,6 +47,16 @@ class Place:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a message's thread says next: these lines of the story, up to the ``through``-th, and perhaps a picture (PNG)."""
+
+    incident: str
+    through: int
+    lines: tuple[TimelineRecord, ...]
+    picture: bytes | None
+
+
 class ChatRoom(Protocol):
     """Where messages are posted. Methods raise OutsideError, with ``retry_after`` where the room asks for patience."""
 
@@ -56,6 +66,14 @@ class ChatRoom(Protocol):
 
     def post(self, message: Message) -> Place:
         """Post it, marked with its incident, so that :meth:`find` finds it."""
+        ...
+
+    def has_reply(self, place: Place, through: int) -> bool:
+        """Whether the message's thread has our reply up to the ``through``-th line, where we lost what the room answered."""
+        ...
+
+    def reply(self, place: Place, reply: Reply) -> None:
+        """Say it in the message's thread, marked so that :meth:`has_reply` finds it. One that somebody removed stays removed."""
         ...
 
     def update(self, place: Place, message: Message) -> None:

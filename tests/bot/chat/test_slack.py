@@ -120,7 +120,15 @@ def test_from_an_incident_to_its_end_in_one_message(chat: ChatSite) -> None:
     site.now += 1000
     chat.say()
     assert chat.message()["edits"] == edits, "a closed incident is left alone"
-    assert chat.rig.calls.count("chat.postMessage") == 1
+    assert len(chat.rig.messages) == 1
+    picture, *more = chat.rig.replies
+    assert picture["files"][0]["name"].endswith(".png")
+    assert chat.rig.files[picture["files"][0]["id"]]["content"].startswith(b"\x89PNG")
+    told = "\n".join(each["text"] for each in chat.rig.replies)
+    assert [line.partition(" UTC ")[2] for line in told.splitlines()] == [
+        escaped(line, 400) for line in site.timeline()
+    ]
+    assert {each["thread_ts"] for each in (picture, *more)} == {message["ts"]}
 
 
 def test_the_same_click_twice_is_one_approval(chat: ChatSite) -> None:
@@ -198,6 +206,7 @@ def test_slack_asks_for_patience_and_gets_it(chat: ChatSite) -> None:
     chat.rig.faults = [Fault("chat.postMessage", 429, headers={"Retry-After": "33"})]
     assert chat.board.step().retry_after == 33
     assert chat.rig.messages == {}
+    chat.site.now += 33
     chat.say()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 import threading
 import time
 import urllib.parse
@@ -19,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from tests.rigs.slack.limits import Limits
 
 Json: TypeAlias = Any
 TEAM = "T0HOME"
@@ -49,8 +52,11 @@ class SlackRig:
         self.bot_token, self.app_token = "xoxb-of-the-bot", "xapp-of-the-bot"
         self.url = ""
         self.faults: list[Fault] = []
+        self.limits: Limits | None = None
         self.calls: list[str] = []
         self.messages: dict[str, dict[str, Json]] = {}
+        self.replies: list[dict[str, Json]] = []
+        self.files: dict[str, dict[str, Json]] = {}
         self.users: dict[str, dict[str, Json]] = {}
         self.views: list[dict[str, Json]] = []
         self.responses: list[dict[str, Json]] = []
@@ -175,6 +181,9 @@ class SlackRig:
         token = request.headers.get("authorization", "").removeprefix("Bearer ") or given.get("token", "")
         with self._changed:
             self.calls.append(method)
+            wait = self.limits.ask(method, str(given.get("channel", ""))) if self.limits is not None else 0.0
+            if wait:
+                return JSONResponse({"ok": False, "error": "ratelimited"}, 429, {"Retry-After": str(math.ceil(wait))})
             fault = next((each for each in self.faults if each.times > 0 and each.method == method), None)
             if fault is not None:
                 fault.times -= 1
@@ -207,7 +216,7 @@ class SlackRig:
             case "users.info":
                 user = self.users.get(given["user"])
                 return {"ok": True, "user": user} if user else {"ok": False, "error": "user_not_found"}
-            case "chat.postMessage":
+            case "chat.postMessage" if not given.get("thread_ts"):
                 ts = f"{1_795_000_000 + next(self._numbers)}.000100"
                 self.messages[ts] = {**given, "ts": ts, "bot_id": "B0BOT", "posted": time.monotonic(), "edits": 0}
                 return {"ok": True, "channel": given["channel"], "ts": ts, "message": {"ts": ts}}
@@ -227,7 +236,47 @@ class SlackRig:
             case "views.open":
                 self.views.append({**given["view"], "_trigger": given["trigger_id"]})
                 return {"ok": True, "view": {"id": "V1"}}
+        return self._answer_of_threads(method, given)
+
+    def _answer_of_threads(self, method: str, given: dict[str, Json]) -> dict[str, Json]:
+        match method:
+            case "chat.postMessage":
+                return self._reply(given)
+            case "files.getUploadURLExternal":
+                name = f"F{next(self._numbers)}"
+                self.files[name] = {"id": name, "name": given["filename"], "length": int(given["length"])}
+                return {"ok": True, "upload_url": f"{self.url}/upload/{name}", "file_id": name}
+            case "files.completeUploadExternal":
+                files = given["files"] if isinstance(given["files"], list) else json.loads(given["files"])
+                found_files = [self.files.get(each["id"]) for each in files]
+                if not all(
+                    each is not None and len(each.get("content", b"")) == each["length"] for each in found_files
+                ):
+                    return {"ok": False, "error": "file_not_found"}
+                shown = [{"id": each["id"], "name": each["name"]} for each in found_files if each]
+                text = given.get("initial_comment", "")
+                return self._reply({**given, "channel": given["channel_id"], "text": text, "files": shown})
+            case "conversations.replies":
+                parent = self.messages.get(given["ts"])
+                if parent is None:
+                    return {"ok": False, "error": "thread_not_found"}
+                thread = [each for each in self.replies if each["thread_ts"] == given["ts"]]
+                return {"ok": True, "messages": [parent, *thread], "response_metadata": {"next_cursor": ""}}
         return {"ok": False, "error": "unknown_method"}
+
+    def _reply(self, given: dict[str, Json]) -> dict[str, Json]:
+        if given["thread_ts"] not in self.messages:
+            return {"ok": False, "error": "thread_not_found"}
+        ts = f"{1_795_000_000 + next(self._numbers)}.000200"
+        self.replies.append({**given, "ts": ts, "bot_id": "B0BOT"})
+        return {"ok": True, "channel": given["channel"], "ts": ts, "files": given.get("files", [])}
+
+    async def upload(self, request: Request) -> Response:
+        """Where a file's bytes go."""
+        content = await request.body()
+        with self._changed:
+            self.files[request.path_params["name"]]["content"] = content
+        return Response("OK")
 
     async def respond(self, request: Request) -> Response:
         """A response_url."""
@@ -264,6 +313,7 @@ def slack() -> Iterator[SlackRig]:
     app = Starlette(
         routes=[
             Route("/api/{method}", rig.api, methods=["GET", "POST"]),
+            Route("/upload/{name}", rig.upload, methods=["POST"]),
             Route("/respond/{number}", rig.respond, methods=["POST"]),
             WebSocketRoute("/link", rig.link),
         ]

@@ -13,16 +13,18 @@ from trimtab_bot.inbox.interface import FactKind
 from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
-    from trimtab_bot.chat.interface import Message
+    from trimtab_bot.chat.interface import Message, Reply
 
 APPROVE = "trimtab_approve"
 DENY = "trimtab_deny"
 DENY_VIEW = "trimtab_deny_reason"
 METADATA = "trimtab_incident"
+REPLY = "trimtab_story"
 _HEADER = 150
 _SECTION = 2900
 _FIELD = 1900
 _FIELDS = 10
+_REPLY = 11_000
 
 
 def escaped(text: str, limit: int = _SECTION) -> str:
@@ -94,6 +96,11 @@ def message_blocks(message: Message) -> list[dict[str, Any]]:
 def message_text(message: Message) -> str:
     """What notifications and screen readers get."""
     return escaped(f"{message.title}: {message.state}", 500)
+
+
+def reply_text(reply: Reply) -> str:
+    """What a message's thread says: one line for each thing that happened."""
+    return _cut("\n".join(f"{_moment(entry.at)} {escaped(entry.text, 400)}" for entry in reply.lines), _REPLY)
 
 
 def deny_view(value: str, title: str) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import urllib.error
+import urllib.request
 from typing import TYPE_CHECKING
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from trimtab_bot.chat.interface import Place
-from trimtab_bot.chat.slack.blocks import METADATA, message_blocks, message_text
+from trimtab_bot.chat.slack.blocks import METADATA, REPLY, message_blocks, message_text, reply_text
 from trimtab_kernel.problems import OutsideError
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
     from slack_sdk.web import SlackResponse
 
-    from trimtab_bot.chat.interface import Message
+    from trimtab_bot.chat.interface import Message, Reply
 
 API = "https://slack.com/api/"
 TIMEOUT = 10
 _LOOK_BACK = 200
 _TOO_MANY = 429
-_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+_GONE = frozenset({"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed"})
 
 
 def web_client(token: str, base_url: str = API) -> WebClient:
@@ -97,6 +98,82 @@ class SlackRoom:
         except _GoneError:
             return
 
+    def has_reply(self, place: Place, through: int) -> bool:
+        """See ChatRoom. A text carries its mark as metadata, a picture in its file's name."""
+        me = self._call("who we are", self._client.auth_test).get("bot_id")
+        cursor = ""
+        for _ in range(_LOOK_BACK // 100):
+            try:
+                answer = self._call(
+                    "a thread",
+                    self._client.conversations_replies,
+                    channel=place.channel,
+                    ts=place.id,
+                    limit=100,
+                    cursor=cursor,
+                    include_all_metadata=True,
+                )
+            except _GoneError:
+                return True
+            for message in answer["messages"]:
+                metadata = message.get("metadata") or {}
+                marked = metadata.get("event_type") == REPLY and metadata["event_payload"].get("through") == through
+                pictured = any(file.get("name") == _picture_name(through) for file in message.get("files") or ())
+                if message.get("bot_id") == me and (marked or pictured):
+                    return True
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                break
+        return False
+
+    def reply(self, place: Place, reply: Reply) -> None:
+        """See ChatRoom."""
+        text = reply_text(reply)
+        try:
+            if reply.picture is not None:
+                self._upload(place, text, reply.picture, _picture_name(reply.through))
+                return
+            self._call(
+                "a reply",
+                self._client.chat_postMessage,
+                channel=place.channel,
+                thread_ts=place.id,
+                text=text,
+                mrkdwn=True,
+                metadata={
+                    "event_type": REPLY,
+                    "event_payload": {"incident": reply.incident, "through": reply.through},
+                },
+                unfurl_links=False,
+                unfurl_media=False,
+            )
+        except _GoneError:
+            return
+
+    def _upload(self, place: Place, text: str, content: bytes, name: str) -> None:
+        """The three steps of an upload; only the last one makes anything visible."""
+        asked = self._call(
+            "a place for a picture",
+            self._client.files_getUploadURLExternal,
+            filename=name,
+            length=len(content),
+            alt_txt="The measured interval against its limit",
+        )
+        try:
+            request = urllib.request.Request(str(asked["upload_url"]), data=content, method="POST")  # noqa: S310 - Slack's answer
+            with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310
+                pass
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise OutsideError(f"slack: a picture: no answer ({type(error).__name__})") from error
+        self._call(
+            "a picture",
+            self._client.files_completeUploadExternal,
+            files=[{"id": asked["file_id"], "title": "evidence"}],
+            channel_id=place.channel,
+            thread_ts=place.id,
+            initial_comment=text,
+        )
+
     def _call(self, what: str, method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:  # noqa: ANN401
         try:
             return method(**arguments)
@@ -110,6 +187,10 @@ class SlackRoom:
             raise OutsideError(f"slack: {what}: {reason or f'status {error.response.status_code}'}") from error
         except (SlackClientError, urllib.error.URLError, OSError, ValueError) as error:
             raise OutsideError(f"slack: {what}: no answer ({type(error).__name__})") from error
+
+
+def _picture_name(through: int) -> str:
+    return f"trimtab-evidence-{through}.png"
 
 
 class _GoneError(Exception):
