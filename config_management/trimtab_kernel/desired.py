@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trimtab_kernel import vocabulary
 from trimtab_kernel.canonical import Json, canonical_json
+from trimtab_kernel.decisions import Facts, Row, TableError, row_from, row_json
 from trimtab_kernel.identity import Digest, IdentityError, Version, parse_label_name, parse_name
 from trimtab_kernel.problems import InputError, Problem, quoted
 from trimtab_kernel.records import dataclass
@@ -122,6 +123,31 @@ OFFLOAD_REASONS = ("frequency", "cpu", "overload")
 
 
 @dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What policies ask about one version: whether it is signed, its day of release, and the pipeline it comes from."""
+
+    version: str
+    signed: bool
+    released: str | None = None
+    released_day: int | None = None
+    pipeline: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPolicy:
+    """Which tables of the document judge the model, and what they ask that stands nowhere else.
+
+    ``newest_day`` is the day of the model's newest release, in days since 1970-01-01.
+    """
+
+    tables: tuple[str, ...]
+    capabilities: tuple[str, ...] = ()
+    versions: tuple[VersionFacts, ...] = ()
+    newest: str | None = None
+    newest_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredModel:
     """One model of the group: the target, who gets it, and what the others run.
 
@@ -143,6 +169,7 @@ class DesiredModel:
     tags: tuple[tuple[str, str], ...] = ()
     flags: tuple[tuple[str, bool], ...] = ()
     inference: InferenceRules | None = None
+    policy: ModelPolicy | None = None
 
     def choose(self, device_id: str) -> Artifact | None:
         """What this device should run; None means: keep what is there, and nothing on an empty device."""
@@ -151,17 +178,59 @@ class DesiredModel:
 
 @dataclass(frozen=True, slots=True)
 class DesiredDocument:
-    """Everything that the devices of one group should run."""
+    """Everything that the devices of one group should run.
+
+    ``tables`` are the rules of policy that devices judge by before a version is activated, by the name that models refer to.
+    """
 
     group: str
     namespace: str
     jurisdiction: str
     models: tuple[DesiredModel, ...]
+    tables: tuple[tuple[str, tuple[Row, ...]], ...] = ()
+
+    def rows(self, model: DesiredModel) -> tuple[Row, ...]:
+        """The rows that judge ``model``; () where nothing does."""
+        tables = dict(self.tables)
+        return () if model.policy is None else tuple(row for name in model.policy.tables for row in tables[name])
+
+    def facts(self, model: DesiredModel, artifact: Artifact, day: int) -> Facts:
+        """What the rows are asked about running ``artifact`` of ``model`` on this ``day`` (since 1970-01-01).
+
+        No clock is right that shows a day before the version was released: then that day counts.
+        """
+        policy = model.policy or ModelPolicy(())
+        version: dict[str, object] = {"version": artifact.version, "size": artifact.size, "signed": False}
+        for known in policy.versions:
+            if known.version == artifact.version:
+                version["signed"] = known.signed
+                version |= {"released": known.released, "released_day": known.released_day, "pipeline": known.pipeline}
+                day = max(day, known.released_day or 0)
+        found: dict[str, object] = {
+            "subject": {"kind": model.kind, "namespace": model.namespace, "name": model.name, "group": self.group},
+            "group": {"jurisdiction": self.jurisdiction},
+            "model": {
+                "name": model.model,
+                "capabilities": list(policy.capabilities),
+                "newest": policy.newest,
+                "newest_day": policy.newest_day,
+                "versions": [version],
+            },
+            "tags": dict(model.tags),
+            "as_of_day": max(day, policy.newest_day or 0),
+        }
+        rules = model.inference
+        if rules is not None:
+            found["inference"] = {"maximum_per_minute": rules.maximum_per_minute}
+            if rules.offload is not None:
+                found["offload"] = {"endpoint": rules.offload.endpoint, "jurisdiction": rules.offload.jurisdiction}
+        return found
 
     def to_json(self) -> dict[str, Json]:
         """The document as plain JSON values, models sorted by model, kind, namespace and name."""
         ordered = sorted(self.models, key=_order)
         return {
+            **self._tables_json(),
             "apiVersion": vocabulary.API_DESIRED,
             "kind": KIND,
             "group": self.group,
@@ -183,7 +252,15 @@ class DesiredDocument:
         head = canonical_json(
             {"apiVersion": vocabulary.API_DESIRED, "group": self.group, "jurisdiction": self.jurisdiction, "kind": KIND}
         )
-        return head[:-1] + b',"models":[' + listed + b'],"namespace":' + canonical_json(self.namespace) + b"}"
+        tables = self._tables_json()
+        tail = b"," + canonical_json(tables)[1:] if tables else b"}"
+        return head[:-1] + b',"models":[' + listed + b'],"namespace":' + canonical_json(self.namespace) + tail
+
+    def _tables_json(self) -> dict[str, Json]:
+        """Nothing where no policy asks anything of devices: such a document is what it was before there were tables."""
+        if not self.tables:
+            return {}
+        return {"tables": {name: [row_json(row) for row in rows] for name, rows in self.tables}}
 
 
 def _order(model: DesiredModel) -> tuple[str, str, str, str]:
@@ -218,6 +295,30 @@ def percent_text(percent: Fraction) -> str:
         return str(percent.numerator)
     value = Decimal(percent.numerator) / Decimal(percent.denominator)
     return _decimal_text(value) if Fraction(value) == percent else f"{percent.numerator}/{percent.denominator}"
+
+
+def _version_json(version: VersionFacts) -> dict[str, Json]:
+    data: dict[str, Json] = {"version": version.version, "signed": version.signed}
+    if version.released is not None:
+        data["released"] = version.released
+    if version.released_day is not None:
+        data["releasedDay"] = version.released_day
+    if version.pipeline is not None:
+        data["pipeline"] = version.pipeline
+    return data
+
+
+def _policy_json(policy: ModelPolicy) -> dict[str, Json]:
+    data: dict[str, Json] = {
+        "tables": list(policy.tables),
+        "capabilities": list(policy.capabilities),
+        "versions": [_version_json(version) for version in policy.versions],
+    }
+    if policy.newest is not None:
+        data["newest"] = policy.newest
+    if policy.newest_day is not None:
+        data["newestDay"] = policy.newest_day
+    return data
 
 
 def alignment_json(alignment: Alignment) -> dict[str, Json]:
@@ -283,6 +384,8 @@ def _model_json(model: DesiredModel) -> dict[str, Json]:
         data["conditions"] = conditions
     if model.inference:
         data["inference"] = inference_json(model.inference)
+    if model.policy:
+        data["policy"] = _policy_json(model.policy)
     return data
 
 
@@ -391,7 +494,12 @@ class _Reader:
             raise self.fail(place, text, "a decimal number in a string") from None
 
     def document(self, value: object) -> DesiredDocument:
-        data = self.obj(value, "", frozenset({"apiVersion", "kind", "group", "namespace", "jurisdiction", "models"}))
+        data = self.obj(
+            value,
+            "",
+            frozenset({"apiVersion", "kind", "group", "namespace", "jurisdiction", "models"}),
+            frozenset({"tables"}),
+        )
         if data["apiVersion"] != vocabulary.API_DESIRED or data["kind"] != KIND:
             raise self.fail("kind", f"{data['apiVersion']} {data['kind']}", f"{vocabulary.API_DESIRED} {KIND}")
         models = data["models"]
@@ -408,19 +516,71 @@ class _Reader:
             if offload is not None and offload.jurisdiction != jurisdiction:
                 place = f"models[{index}].inference.offload.jurisdiction"
                 raise self.fail(place, offload.jurisdiction, f"the group's jurisdiction, {quoted(jurisdiction)}")
+        tables = self.tables(data.get("tables", {}))
+        for index, model in enumerate(parsed):
+            for name in () if model.policy is None else model.policy.tables:
+                if name not in tables:
+                    raise self.fail(f"models[{index}].policy.tables", name, "tables of this document")
         return DesiredDocument(
             self.parsed(data["group"], "group", parse_label_name),
             self.parsed(data["namespace"], "namespace", parse_label_name),
             jurisdiction,
             parsed,
+            tuple(sorted(tables.items())),
         )
+
+    def tables(self, value: object) -> dict[str, tuple[Row, ...]]:
+        if not isinstance(value, dict) or len(value) > 1000:
+            raise self.fail("tables", type(value).__name__, "an object of at most 1000 tables")
+        return {self.key(name, "tables", 300): self.rows(rows, f"tables.{name}") for name, rows in value.items()}
+
+    def rows(self, value: object, place: str) -> tuple[Row, ...]:
+        if not isinstance(value, list) or len(value) > 256:
+            raise self.fail(place, type(value).__name__, "a list of at most 256 rows")
+        try:
+            return tuple(map(row_from, value))
+        except TableError as error:
+            raise self.fail(place, str(error), "rows of a decision table") from None
+
+    def policy(self, value: object, place: str) -> ModelPolicy:
+        data = self.obj(
+            value, place, frozenset({"tables", "capabilities", "versions"}), frozenset({"newest", "newestDay"})
+        )
+        return ModelPolicy(
+            tuple(self.text(item, f"{place}.tables", 300) for item in self.listed(data["tables"], f"{place}.tables")),
+            tuple(
+                self.text(item, f"{place}.capabilities", 256)
+                for item in self.listed(data["capabilities"], f"{place}.capabilities")
+            ),
+            tuple(
+                self.version(item, f"{place}.versions") for item in self.listed(data["versions"], f"{place}.versions")
+            ),
+            self.text(data["newest"], f"{place}.newest", 64) if "newest" in data else None,
+            self.integer(data["newestDay"], f"{place}.newestDay", 0, 10**7) if "newestDay" in data else None,
+        )
+
+    def version(self, value: object, place: str) -> VersionFacts:
+        known = frozenset({"released", "releasedDay", "pipeline"})
+        data = self.obj(value, place, frozenset({"version", "signed"}), known)
+        return VersionFacts(
+            self.text(data["version"], f"{place}.version", 128),
+            self.boolean(data["signed"], f"{place}.signed"),
+            self.text(data["released"], f"{place}.released", 64) if "released" in data else None,
+            self.integer(data["releasedDay"], f"{place}.releasedDay", 0, 10**7) if "releasedDay" in data else None,
+            self.text(data["pipeline"], f"{place}.pipeline") if "pipeline" in data else None,
+        )
+
+    def listed(self, value: object, place: str) -> list[Any]:
+        if not isinstance(value, list) or len(value) > 256:
+            raise self.fail(place, type(value).__name__, "a list of at most 256 entries")
+        return value
 
     def model(self, value: object, place: str) -> DesiredModel:
         data = self.obj(
             value,
             place,
             frozenset({"model", "kind", "deployment", "rollout", "target", "stable", "sourceDigest", "tags", "flags"}),
-            frozenset({"alignment", "conditions", "inference"}),
+            frozenset({"alignment", "conditions", "inference", "policy"}),
         )
         deployment = self.obj(data["deployment"], f"{place}.deployment", frozenset({"namespace", "name"}))
         rollout = self.obj(data["rollout"], f"{place}.rollout", frozenset({"salt", "percent"}))
@@ -440,6 +600,7 @@ class _Reader:
             tags=tuple(sorted(self.mapping(data["tags"], f"{place}.tags", self.text).items())),
             flags=tuple(sorted(self.mapping(data["flags"], f"{place}.flags", self.boolean).items())),
             inference=self.inference(data["inference"], f"{place}.inference") if "inference" in data else None,
+            policy=self.policy(data["policy"], f"{place}.policy") if "policy" in data else None,
         )
 
     def inference(self, value: object, place: str) -> InferenceRules:

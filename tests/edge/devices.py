@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from trimtab_kernel.decisions import Row
 from trimtab_kernel.desired import (
     Alignment,
     Artifact,
@@ -25,6 +26,7 @@ from trimtab_kernel.desired import (
     DesiredDocument,
     DesiredModel,
     InferenceRules,
+    ModelPolicy,
 )
 from trimtab_kernel.identity import Digest
 
@@ -172,6 +174,7 @@ class Fleet:
     root: Path
     group: str = "kiosks"
     models: dict[str, DesiredModel] = field(default_factory=dict)
+    tables: dict[str, tuple[Row, ...]] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
@@ -199,6 +202,7 @@ class Fleet:
         alignment: Alignment | None = None,
         conditions: Conditions | None = None,
         inference: InferenceRules | None = None,
+        policy: ModelPolicy | None = None,
     ) -> None:
         """Ask for a release in the next document."""
         self.models[model] = DesiredModel(
@@ -214,12 +218,15 @@ class Fleet:
             alignment,
             conditions or Conditions(),
             inference=inference,
+            policy=policy,
         )
 
     def mount_document(self, content: bytes | None = None) -> None:
         """Swap the mounted document as the kubelet does: a new directory, and a link renamed over the old one."""
         if content is None:
-            content = DesiredDocument(self.group, "edge", "EU", tuple(self.models.values())).to_bytes()
+            content = DesiredDocument(
+                self.group, "edge", "EU", tuple(self.models.values()), tuple(sorted(self.tables.items()))
+            ).to_bytes()
         revision = self.root / f"revision-{time.monotonic_ns()}"
         revision.mkdir(parents=True)
         (revision / "desired.json").write_bytes(content)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trimtab_kernel.decisions import Excuse, Row
 from trimtab_kernel.desired import (
     MAX_BYTES,
     Alignment,
@@ -20,7 +21,9 @@ from trimtab_kernel.desired import (
     DesiredDocument,
     DesiredModel,
     InferenceRules,
+    ModelPolicy,
     OffloadTarget,
+    VersionFacts,
     parse_desired,
 )
 from trimtab_kernel.identity import Digest
@@ -121,6 +124,26 @@ EXAMPLE = DesiredDocument(
             inference=InferenceRules(
                 60, Decimal("1.5"), 1024, OffloadTarget("https://edge.example", "EU", ("frequency",))
             ),
+            policy=ModelPolicy(
+                ("alignment/people",),
+                ("triage",),
+                (VersionFacts("1.1.0", True, "2026-10-01", 20727, "train"), VersionFacts("1.0.0", False)),
+                "2026-10-01",
+                20727,
+            ),
+        ),
+    ),
+    (
+        (
+            "alignment/people",
+            (
+                Row(
+                    "alignment.model-age",
+                    "deny",
+                    {"most": 100},
+                    excuses=(Excuse("a", "b", "2026-12-31", 20818, ("triage",)),),
+                ),
+            ),
         ),
     ),
 )
@@ -157,6 +180,12 @@ def changed(path: list[str | int], value: object) -> bytes:
         (["models", 0, "rollout", "percent"], "-1", "models[0].rollout.percent"),
         (["models", 0, "rollout", "salt"], "\ud800", "models[0].rollout.salt"),
         (["models", 0, "flags", "fast"], "yes", "models[0].flags.fast"),
+        (["tables"], [], "tables"),
+        (["tables", "alignment/people"], {}, "tables.alignment/people"),
+        (["tables", "alignment/people", 0, "level"], "off", "tables.alignment/people"),
+        (["models", 0, "policy", "tables"], ["alignment/others"], "models[0].policy.tables"),
+        (["models", 0, "policy", "versions", 0, "signed"], 1, "models[0].policy.versions.signed"),
+        (["models", 0, "policy", "newestDay"], -1, "models[0].policy.newestDay"),
         (["models", 0, "tags", "\ud800"], "x", "models[0].tags"),
         (["models", 0, "tags", "\U0001f600"], "x", "models[0].tags"),
         (["models", 0, "conditions", "network"], "LTE", "models[0].conditions.network"),

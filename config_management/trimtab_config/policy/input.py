@@ -415,6 +415,32 @@ def _alignment(policy: Document) -> str:
     return _json(found)
 
 
+def policy_parts(policy: Document, group: str) -> dict[str, Any]:
+    """A FinOpsPolicy or AIAlignmentPolicy as input documents have it, with all exceptions for ``group``.
+
+    Each exception also has ``deployments``, the names that it is for (all, where it is empty).
+    """
+    found: dict[str, Any] = json.loads((_finops if policy.kind == "FinOpsPolicy" else _alignment)(policy))
+    found["exceptions"] = [
+        {
+            "rule": item.rule,
+            "owner": item.owner,
+            "reason": item.reason,
+            "until": item.until.isoformat(),
+            "until_day": _day(item.until),
+            "deployments": list(item.deployments),
+        }
+        for item in policy.spec.exceptions
+        if not item.groups or group in item.groups
+    ]
+    return found
+
+
+def release_day(version: ModelVersion) -> tuple[str, int] | None:
+    """The day of release, as text and in days since 1970-01-01; None where it is not known."""
+    return None if version.released is None else (version.released.isoformat(), _day(version.released))
+
+
 def _cap(cap: Quantity | None, scale: int, unit: str) -> dict[str, Any] | None:
     """A limit, rounded down."""
     return None if cap is None else {unit: int(cap.value * scale // 1), "text": str(cap)}

@@ -14,6 +14,7 @@ from trimtab_config.policy.gate import refuses
 from trimtab_config.policy.input import PolicyInputs
 from trimtab_config.policy.interface import Decision, PolicyLevel
 from trimtab_config.policy.review import budget_problems, unknown_rules
+from trimtab_config.render.decisions import DevicePolicies
 from trimtab_config.render.evidence import offline_evidence
 from trimtab_config.render.monitoring import operator_objects, rules_config_map
 from trimtab_config.render.names import MANAGED_BY, cost_name, desired_name, labels, narrowed_name
@@ -31,6 +32,7 @@ from trimtab_kernel.desired import (
     DesiredDocument,
     DesiredModel,
     InferenceRules,
+    ModelPolicy,
     OffloadTarget,
     model_bytes,
 )
@@ -137,6 +139,7 @@ class Compiler:
         self._changes = 0
         self._planner = Planner(catalog)
         self._estimator = Estimator(catalog, options.price_book)
+        self._devices = DevicePolicies(catalog)
         self._plain: dict[int, tuple[Document, dict[str, Json], bool]] = {}
         self._model_texts: dict[tuple[object, ...], tuple[Placement, bytes, bytes]] = {}
         self._evidence: dict[tuple[int, int], tuple[AIAlignmentPolicySpec, Evaluation, Evidence | None]] = {}
@@ -174,7 +177,7 @@ class Compiler:
         problems.extend(egress_problems(plan, self._catalog.alignment_policies))
         costs, found = self._estimator.estimate(plan)
         problems.extend(found)
-        desired = desired_document(plan)
+        desired = desired_document(plan, self._devices)
         content = self._desired_bytes(plan, desired)
         report = costs.to_bytes()
         problems.extend(_size_problems(plan, len(desired.models), {"desired document": content, "cost report": report}))
@@ -205,7 +208,16 @@ class Compiler:
                 texts[model.model] = model_bytes(model)
                 continue
             network = placement.conditions.network
-            key = (id(placement.document), id(target), id(stable), percent.numerator, percent.denominator, network)
+            judged = () if model.policy is None else model.policy.tables
+            key = (
+                id(placement.document),
+                id(target),
+                id(stable),
+                percent.numerator,
+                percent.denominator,
+                network,
+                judged,
+            )
             known = self._model_texts.get(key)
             digest = str(model.source_digest).encode()
             if known is None:
@@ -334,18 +346,16 @@ class Compiler:
         return found
 
 
-def desired_document(plan: GroupPlan) -> DesiredDocument:
-    """What the group's devices should run."""
+def desired_document(plan: GroupPlan, policies: DevicePolicies) -> DesiredDocument:
+    """What the group's devices should run, and the rules that they judge it by."""
     group = plan.group
-    return DesiredDocument(
-        group.metadata.name,
-        group.metadata.namespace,
-        group.spec.jurisdiction,
-        tuple(_desired_model(placement) for placement in plan.placements),
-    )
+    judged = [policies.of_model(placement) for placement in plan.placements]
+    models = tuple(map(_desired_model, plan.placements, judged))
+    tables = policies.tables(judged, group.metadata.name)
+    return DesiredDocument(group.metadata.name, group.metadata.namespace, group.spec.jurisdiction, models, tables)
 
 
-def _desired_model(placement: Placement) -> DesiredModel:
+def _desired_model(placement: Placement, policy: ModelPolicy | None) -> DesiredModel:
     document = placement.document
     flags: Mapping[str, bool] = getattr(document.spec, "feature_flags", {})
     return DesiredModel(
@@ -363,6 +373,7 @@ def _desired_model(placement: Placement) -> DesiredModel:
         tags=tags_of(document),
         flags=tuple(sorted(flags.items())),
         inference=_inference_rules(document.spec),
+        policy=policy,
     )
 
 

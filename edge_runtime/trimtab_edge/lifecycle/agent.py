@@ -46,6 +46,7 @@ from trimtab_edge.lifecycle.machine import (
     Withdraw,
     step,
 )
+from trimtab_edge.lifecycle.policies import DAY_SECONDS, judged
 from trimtab_edge.lifecycle.ports import InterruptedCommand
 from trimtab_edge.lifecycle.release import release_of
 from trimtab_kernel.desired import DesiredDocument, parse_desired
@@ -156,6 +157,7 @@ class Agent:
         self._stopping = stopping
         self._states: dict[str, ModelState] = {}
         self._hindrance: dict[str, str] = {}
+        self._denials: dict[str, str] = {}
         self._said: dict[str, str] = {}
         self._mark: Mark = None
 
@@ -197,8 +199,17 @@ class Agent:
 
     def _obey(self, document: DesiredDocument) -> list[Standing]:
         device = self._device.now()
-        wanted = {model.model: (model, release_of(model, artifact)) if artifact else (model, None)
-                  for model in document.models for artifact in [model.choose(device.id)]}  # fmt: skip
+        wanted: dict[str, tuple[DesiredModel, Release | None]] = {}
+        self._denials = {}
+        for asked in document.models:
+            artifact = asked.choose(device.id)
+            if artifact is None:
+                wanted[asked.model] = (asked, None)
+                continue
+            allowed, denial = judged(document, asked, artifact, int(self._now() // DAY_SECONDS))
+            wanted[asked.model] = (allowed, release_of(allowed, artifact))
+            if denial:
+                self._denials[asked.model] = denial
         for model in self._states.keys() - wanted.keys():
             self._say(model, "left the desired document; what is active stays")
         # What is on the device already goes first: a way back must not wait for another model's download.
@@ -230,6 +241,16 @@ class Agent:
             good = self._states.get(model, ModelState()).good
             reason = "not desired of this device" if desired is not None else "left the desired document"
             return Standing(model, good.version if good else "", Progress.KEPT, reason)
+        denial = self._denials.get(model, "")
+        if denial and not self._runs(model, release):
+            # Closed for what is new, static for what is served: the target is dropped, what is active stays.
+            self._handle(model, Unwanted(self._now()))
+            good = self._states.get(model, ModelState()).good
+            reason = f"{release.version} is refused by policy: {denial}"
+            self._say(model, reason)
+            return Standing(model, good.version if good else "", Progress.REFUSED, reason)
+        if denial:
+            self._say(model, f"{release.version} is served on, though policy would refuse it now: {denial}")
         missing: tuple[str, ...] = ()
         for _ in range(_ROUNDS):
             before = self._states.get(model, ModelState())
@@ -238,6 +259,18 @@ class Agent:
             if self._states.get(model, ModelState()) == before or self._stopping():
                 break
         return self._standing(model, release, missing)
+
+    def _runs(self, model: str, release: Release) -> bool:
+        """Whether the release is active, or ``active.json`` may name it already."""
+        state = self._states.get(model, ModelState())
+        good, target = state.good, state.target
+        if (
+            state.phase in (Phase.STAGED, Phase.PROBATION)
+            and target is not None
+            and target.identity == release.identity
+        ):
+            return True
+        return good is not None and good.identity == release.identity
 
     def _standing(self, model: str, release: Release, missing: tuple[str, ...]) -> Standing:
         state = self._states.get(model, ModelState())
