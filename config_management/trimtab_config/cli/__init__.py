@@ -34,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse ends by itself after --help and on wrong usage
         return end.code if isinstance(end.code, int) else ExitCode.DONE
     finally:
-        if argv is None:
-            # The process ends: looking through all there is for cycles, as the interpreter would, takes a tenth of it.
+        # The process ends: looking through all there is for cycles, as the interpreter would, takes a tenth of it.
+        # DuckDB's bindings tell people of objects that outlive them, so there the interpreter may.
+        if argv is None and "_duckdb" not in sys.modules:
             gc.freeze()
 
 

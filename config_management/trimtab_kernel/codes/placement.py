@@ -135,4 +135,28 @@ CODES: tuple[Code, ...] = (
         "Two price books give different rates for the same day, so either could be meant.",
         "Remove the one that is wrong, or name the book with --price-book.",
     ),
+    Code(
+        "F408",
+        "telemetry history that cannot be right",
+        "Money that is billed from rows which contradict themselves, or are told twice, cannot be checked by anybody.",
+        "Correct the rows; docs/money.md describes every column and the queries that make a history.",
+    ),
+    Code(
+        "F409",
+        "engine not known",
+        "The expressions run on DuckDB, on Spark, or on an engine that Ibis reaches by a URL.",
+        "Use one of these names, and install the engine's client where it is not DuckDB.",
+    ),
+    Code(
+        "F410",
+        "history of a group that the fleet does not have",
+        "Without the group's hardware and prices its devices would cost nothing, which is never true.",
+        "Name the fleet as it was when the history was written, or leave the group's rows out.",
+    ),
+    Code(
+        "F411",
+        "no prices of the time that is billed",
+        "What was measured is paid at the prices of its time; those of another time would bill what nobody agreed to.",
+        "Add the price book of that time, cut the period with --from and --to, or name a book with --price-book.",
+    ),
 )

@@ -1,0 +1,93 @@
+"""Where the expressions run: DuckDB in this process, Spark on this machine, or an engine that Ibis reaches by a URL."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import ibis
+    from ibis.expr.types import Table
+
+DUCKDB = "duckdb"
+SPARK = "spark"
+TABLE = "table:"
+
+
+def connect(engine: str) -> ibis.BaseBackend:
+    """``duckdb``, ``spark`` or a URL such as ``trino://...``. Raises OutsideError, and InputError (F409) for another name."""
+    import ibis
+
+    try:
+        if engine == DUCKDB:
+            return ibis.duckdb.connect()
+        if engine == SPARK:
+            return _spark()
+        if "://" in engine:
+            return ibis.connect(engine)
+    except ImportError as error:
+        problem = Problem("F409", field="--engine", got=f"no {error.name}", expected="the engine's client beside Ibis")
+        raise InputError(problem) from None
+    except Exception as error:  # each backend has errors of its own
+        raise OutsideError(f"cannot reach the engine {engine.partition('://')[0]}: {_first_line(error)}") from error
+    expected = 'duckdb, spark, or a URL that Ibis knows such as "trino://host/catalog/schema"'
+    raise InputError(Problem("F409", field="--engine", got=quoted(engine), expected=expected))
+
+
+def _spark() -> ibis.BaseBackend:
+    """The cluster that Spark's own configuration names, else this machine's processes, on the loopback alone."""
+    import ibis
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+    settings = SparkConf().setAppName("trimtab-allocate")
+    settings.set("spark.sql.session.timeZone", "UTC").set("spark.ui.showConsoleProgress", "false")
+    if str(settings.get("spark.master", "local[*]")).startswith("local"):
+        settings.set("spark.ui.enabled", "false")
+        settings.set("spark.driver.bindAddress", "127.0.0.1").set("spark.driver.host", "127.0.0.1")
+    session = SparkSession.builder.config(conf=settings).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return ibis.pyspark.connect(session)
+
+
+def read_history(connection: ibis.BaseBackend, sources: Sequence[str]) -> Table:
+    """The rows of all files, or of tables of the engine (``table:NAME``). Raises InputError (F408) for what cannot be read."""
+    import ibis
+
+    from trimtab_config.allocation.history import typed
+
+    tables = [typed(_read(connection, source), source) for source in sources]
+    return tables[0] if len(tables) == 1 else ibis.union(*tables)
+
+
+def _read(connection: ibis.BaseBackend, source: str) -> Table:
+    with warnings.catch_warnings():
+        # Ibis calls what its engine's newest release calls by another name.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ibis\.")
+        return _table(connection, source)
+
+
+def _table(connection: ibis.BaseBackend, source: str) -> Table:
+    try:
+        if source.startswith(TABLE):
+            return connection.table(source.removeprefix(TABLE))
+        if source.endswith(".parquet"):
+            return connection.read_parquet(source)
+        if source.endswith(".csv"):
+            options = {"header": True, "inferSchema": True} if connection.name == "pyspark" else {}
+            return connection.read_csv(source, **options)
+        if source.endswith((".jsonl", ".ndjson")):
+            return connection.read_json(source)
+    except Exception as error:  # each backend has errors of its own
+        raise InputError(Problem("F408", source, got=_first_line(error), expected="a telemetry history")) from None
+    expected = 'a file that ends in .parquet, .csv or .jsonl, or "table:NAME" of the engine'
+    raise InputError(Problem("F408", source, got="another kind of file", expected=expected))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__
