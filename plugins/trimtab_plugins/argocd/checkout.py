@@ -38,6 +38,20 @@ def fleet_folder(app_path: str) -> str:
     return "" if path == "." else path
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What entries did to a checkout that had none of them: names of files and folders inside, and files that are kept.
+
+    ``there`` says that one of them shows the fleet's folder; ``kept`` counts bytes of ``files``.
+    """
+
+    names: frozenset[bytes]
+    folders: frozenset[bytes]
+    files: dict[str, bytes]
+    kept: int
+    there: bool
+
+
 class Checkout:
     """The selection of an :class:`~trimtab_plugins.argocd.unpacking.Unpacking`; afterwards :meth:`fleet` has the result."""
 
@@ -51,11 +65,73 @@ class Checkout:
         self._folders: set[bytes] = set()
         self._links: dict[bytes, bytes] = {}
         self._problems: list[Problem] = []
+        self._told = 0  # of the problems, before the last entry
         self.kept_bytes = 0
         self._next = ""
+        self._record: list[tuple[bytes, EntryKind, str | None] | None] | None = None
+
+    @property
+    def prefix(self) -> bytes:
+        """What the names of the fleet's files begin with."""
+        return self._prefix
+
+    def begin(self) -> None:
+        """Record what entries do from now on."""
+        self._record = []
+
+    def end(self, count: int) -> Batch | None:
+        """What the first ``count`` entries of the record did; None where that is not for taking together."""
+        record, self._record = self._record, None
+        assert record is not None
+        names, folders, files, there = set(), set(), {}, False
+        for entry in record[:count]:
+            if entry is None:
+                return None
+            name, kind, path = entry
+            inside = name.startswith(self._prefix)
+            there = there or inside or (kind is EntryKind.FOLDER and name == self._prefix[:-1])
+            if kind is EntryKind.FOLDER:
+                folders.add(name)
+            elif inside:
+                names.add(name)
+                if path is not None:
+                    files[path] = self._files[path]
+        kept = sum(map(len, files.values()))
+        return Batch(frozenset(names), frozenset(folders), files, kept, there)
+
+    def take(self, batch: Batch) -> bool:
+        """Entries that were judged before, all at once. False where they have to be judged one by one; nothing is taken."""
+        if not (
+            batch.names.isdisjoint(self._names)
+            and batch.names.isdisjoint(self._folders)
+            and batch.folders.isdisjoint(self._names)
+            and (not self._links or (batch.names.isdisjoint(self._links) and batch.folders.isdisjoint(self._links)))
+            and len(self._files) + len(batch.files) <= MAX_FILES
+            and self.kept_bytes + batch.kept <= MAX_TOTAL_BYTES
+        ):
+            return False
+        self._names |= batch.names
+        self._folders |= batch.folders
+        self._files.update(batch.files)
+        self.kept_bytes += batch.kept
+        self._there = self._there or batch.there
+        return True
 
     def entry(self, name: bytes, kind: EntryKind, size: int, target: bytes) -> bool:
         """See :class:`~trimtab_plugins.argocd.unpacking.Selection`. Raises InputError: A110, A111, F103, F118."""
+        wanted = self._judged(name, kind, size, target)
+        if self._record is not None:
+            self._record.append((name, kind, self._next if wanted else None) if self._plain(name, kind) else None)
+        return wanted
+
+    def _plain(self, name: bytes, kind: EntryKind) -> bool:
+        """Whether an entry did nothing but what a :class:`Batch` can say."""
+        if kind is EntryKind.LINK or self._told != len(self._problems):
+            self._told = len(self._problems)
+            return False
+        return kind is EntryKind.FOLDER or not self._prefix.startswith(name + b"/")
+
+    def _judged(self, name: bytes, kind: EntryKind, size: int, target: bytes) -> bool:
         if kind is EntryKind.LINK:
             self._link(name, target)
             return False

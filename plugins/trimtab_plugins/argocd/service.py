@@ -25,6 +25,7 @@ from trimtab_plugins.argocd.checkout import Checkout, FleetFiles, fleet_folder
 from trimtab_plugins.argocd.diagnosis import MAX_BYTES, cut, diagnosis
 from trimtab_plugins.argocd.parameters import Wish, read_wish, shown_folder
 from trimtab_plugins.argocd.progress import Progress
+from trimtab_plugins.argocd.runs import Runs
 from trimtab_plugins.argocd.telemetry import Outcome
 from trimtab_plugins.argocd.unpacking import Limits, Unpacking
 
@@ -60,7 +61,7 @@ _STATUS = {
 class Call:
     """One stream: what came with it, and how far it is."""
 
-    def __init__(self, name: str, context: Context, limits: Limits, large: asyncio.Semaphore) -> None:
+    def __init__(self, name: str, context: Context, limits: Limits, runs: Runs, large: asyncio.Semaphore) -> None:
         """``large`` admits the calls that keep more than a little, so that many at once do not fill the memory."""
         self._large = large
         self._is_large = False
@@ -72,6 +73,7 @@ class Call:
         self.shown = ""
         self.last_byte = time.monotonic()
         self._limits = limits
+        self._runs = runs
         self._metadata: pb.ManifestRequestMetadata | None = None
         self._refusals: list[InputError] = []
         self._checkout: Checkout | None = None
@@ -137,7 +139,7 @@ class Call:
             self._refusals.append(error)
         self.shown = shown_folder(self.environment, self.folder)
         self._checkout = Checkout(self.folder)
-        self._unpacking = Unpacking(self._checkout, self._limits)
+        self._unpacking = Unpacking(self._checkout, self._limits, self._runs)
 
     async def _chunk(self, chunk: bytes) -> None:
         self._received += len(chunk)
@@ -199,6 +201,7 @@ class PluginService:
         self._executor = executor
         self._telemetry = telemetry
         self._limits = limits
+        self._runs = Runs()  # of all calls, which are read on one loop
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._announced = pb.ParametersAnnouncementResponse(
             parameterAnnouncements=[_message(each) for each in config.announced]
@@ -254,7 +257,7 @@ class PluginService:
     def _answering(self, name: str, answer: Answer) -> Callable[[object, Context], Awaitable[bytes]]:
         async def rpc(requests: object, context: Context) -> bytes:
             del requests  # read by the call itself
-            call = Call(name, context, self._limits, self._large)
+            call = Call(name, context, self._limits, self._runs, self._large)
             self._telemetry.begin()
             try:
                 return await self._bounded(call, answer)

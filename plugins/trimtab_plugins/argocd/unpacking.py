@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Protocol
 from zlib import adler32
 
 from trimtab_kernel.problems import InputError, Problem, printable
+from trimtab_plugins.argocd.runs import LENGTH, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import NoReturn
 
+    from trimtab_plugins.argocd.checkout import Batch
+    from trimtab_plugins.argocd.runs import Runs
+
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
+_MOST_RUN = 256 * 1024
 _INPUT_STEP = 64 * 1024  # zlib hands back what it has not consumed by copying it
 _OUTPUT_STEP = 256 * 1024
 _MAX_EXTENSION = 16 * 1024  # the longest name, its target, and the times that Go writes
@@ -77,6 +82,23 @@ class Selection(Protocol):
         """The content of the entry that was wanted last."""
         ...
 
+    @property
+    def prefix(self) -> bytes:
+        """What the judgement of an entry depends on besides the entry and those before it."""
+        ...
+
+    def begin(self) -> None:
+        """Record what entries do from now on."""
+        ...
+
+    def end(self, count: int) -> Batch | None:
+        """What the first ``count`` entries of the record did; None where that is not for taking together."""
+        ...
+
+    def take(self, batch: Batch) -> bool:
+        """Entries that were judged before, all at once. False where they have to be judged one by one; nothing is taken."""
+        ...
+
 
 class Unpacking:
     """One archive. Feed it with :meth:`feed`, close it with :meth:`finish`; both raise InputError for what is refused.
@@ -84,8 +106,14 @@ class Unpacking:
     Codes: A105 a limit, A106 the gzip stream, A107 the tar, A108 a name, A109 a kind of entry, A112 an extended header.
     """
 
-    def __init__(self, selection: Selection, limits: Limits | None = None) -> None:
+    def __init__(self, selection: Selection, limits: Limits | None = None, runs: Runs | None = None) -> None:
+        """``runs`` are those of archives that came before, with the same limits; each reading adds to them."""
         self._selection = selection
+        self._runs = runs
+        self._pending = b""  # the beginning of a run that may be another one
+        self._begin = self._begun = -1  # where in the piece the run begins that is recorded, and the entries before it
+        self._whole = self._counted = 0  # the same of its end: after the last entry that is whole
+        self._apart = False  # the header that was just read is none for a run
         self._limits = limits or Limits()
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
         self.archive_bytes = 0
@@ -132,6 +160,9 @@ class Unpacking:
 
     def finish(self) -> None:
         """No more parts will come."""
+        if self._pending:
+            self._runs = None
+            self._take(b"")
         if not self._inflate.eof:
             got = "a stream that ends early" if self.archive_bytes else "no bytes"
             _refuse("A106", "", got, "a whole gzip stream")
@@ -147,8 +178,15 @@ class Unpacking:
             _refuse("A105", "", got, f"at most {self._limits.ratio} times as many")
 
     def _take(self, piece: bytes) -> None:
+        if self._pending:
+            piece = self._pending + piece
+            self._pending = b""
         position, end = 0, len(piece)
         while position < end:
+            if self._runs is not None and self._at_rest():
+                position += self._together(piece, position)
+                if position == end:
+                    break
             if self._skip:
                 step = min(self._skip, end - position)
                 self._skip -= step
@@ -170,6 +208,60 @@ class Unpacking:
                     self._held = header
                 else:
                     self._header(header)
+                    if self._apart:
+                        self._apart = False
+                        self._close(piece)
+        if self._runs is not None and self._at_rest() and not self._pending:
+            self._whole, self._counted = position, self.entries
+        self._close(piece)
+
+    def _at_rest(self) -> bool:
+        """Whether an entry may begin here, and nothing was said of it yet."""
+        return not (self._skip or self._want or self._held or self._extended or self._zeros)
+
+    def _together(self, piece: bytes, position: int) -> int:
+        """The bytes of whole entries that came before and are taken as they were; 0 where an entry has to be read."""
+        assert self._runs is not None
+        prefix, taken = self._selection.prefix, 0
+        while True:
+            at = position + taken
+            self._whole, self._counted = at, self.entries
+            if at - self._begin >= LENGTH:
+                self._close(piece)
+            header = piece[at : at + _BLOCK]
+            run = self._runs.get(prefix, header)
+            if run is None:
+                break
+            if piece.startswith(run.raw, at):
+                self._close(piece)
+                if self.entries + run.entries > self._limits.entries or not self._selection.take(run.batch):
+                    break
+                self._runs.used(prefix, header)
+                self.entries += run.entries
+                taken += len(run.raw)
+                if at + len(run.raw) == len(piece):
+                    return taken
+            elif len(piece) - at < len(run.raw) and run.raw.startswith(piece[at:]):
+                self._close(piece)
+                self._pending = piece[at:]
+                return len(piece) - position
+            else:
+                break
+        if self._begin < 0:
+            self._begin, self._begun = at, self.entries
+            self._selection.begin()
+        return taken
+
+    def _close(self, piece: bytes) -> None:
+        """The run that is recorded ends with its last whole entry, and is kept."""
+        if self._begin < 0 or self._runs is None:
+            return
+        begin, self._begin = self._begin, -1
+        entries = self._counted - self._begun
+        batch = self._selection.end(entries)
+        if batch is not None and entries and self._whole - begin <= _MOST_RUN:
+            raw = piece[begin : self._whole]
+            self._runs.put(self._selection.prefix, raw[:_BLOCK], Run(raw, entries, batch))
 
     def _collect(self, size: int) -> None:
         self._want = size
@@ -230,6 +322,7 @@ class Unpacking:
             which = EntryKind.FOLDER
         elif kind == _LINK:
             which = EntryKind.LINK
+            self._apart = True
             target = self._target if self._target is not None else _field(header[157:257], "the target of a link")
         elif kind == _GLOBAL:
             _refuse("A112", "", "a header for all entries", "headers of single entries")
@@ -242,6 +335,7 @@ class Unpacking:
             if which is EntryKind.FOLDER:
                 name = name[:-1] if name[-1:] == b"/" and len(name) > 1 else name
                 if name == b".":
+                    self._apart = True
                     return
             if size:
                 _refuse("A107", _shown(name), f"{size} bytes of content", "none: it is no file")
@@ -269,6 +363,7 @@ class Unpacking:
         if size > _MAX_EXTENSION:
             _refuse("A112", "", f"an extended header of {size} bytes", f"at most {_MAX_EXTENSION}")
         self._extended.add(kind)
+        self._apart = True
         self._extension = kind
         self._collect(size)
 

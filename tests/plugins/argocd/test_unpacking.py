@@ -7,29 +7,65 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cases.hostile.archives import END, entry, header, packed
 from trimtab_config.sources.folder import read_folder
 from trimtab_kernel.problems import InputError
+from trimtab_plugins.argocd import runs as runs_module
+from trimtab_plugins.argocd import unpacking as unpacking_module
 from trimtab_plugins.argocd.checkout import Checkout, FleetFiles, fleet_folder
-from trimtab_plugins.argocd.unpacking import Limits, Unpacking
+from trimtab_plugins.argocd.runs import Runs
+from trimtab_plugins.argocd.unpacking import EntryKind, Limits, Unpacking
 
 parts = st.sampled_from(["a", "b", "groups", "x.yaml", "y.yml", ".git", "Z.YAML", "größe.yaml", "n" * 90])
 names = st.lists(parts, min_size=1, max_size=4).map("/".join)
 
 
+RUNS = Runs()
+"""Of all archives of this module: whatever came before, an archive is what it is."""
+
+
 def unpacked(archive: bytes, folder: str = "", pieces: Iterable[int] = (), limits: Limits | None = None) -> FleetFiles:
-    """The fleet of an archive that came in pieces of these sizes."""
-    checkout = Checkout(folder)
-    unpacking = Unpacking(checkout, limits)
+    """The fleet of an archive that came in pieces of these sizes; the same for a reader that knows others, and this one."""
+    outcomes = [outcome(archive, folder, pieces, limits, runs) for runs in (None, RUNS, RUNS)]
+    assert outcomes[1:] == outcomes[:1] * 2
+    return read(archive, folder, pieces, limits)
+
+
+def outcome(
+    archive: bytes, folder: str, pieces: Iterable[int], limits: Limits | None, runs: Runs | None
+) -> tuple[FleetFiles, list[str], list[str], int] | str:
+    """Files, names and folders and the count of entries, or why the archive is refused."""
+    try:
+        checkout = Checkout(folder)
+        return (
+            read(archive, folder, pieces, limits, runs, checkout),
+            list(checkout.names()),
+            list(checkout.folders()),
+            checkout.kept_bytes,
+        )
+    except InputError as error:
+        return str(error)
+
+
+def read(
+    archive: bytes,
+    folder: str = "",
+    pieces: Iterable[int] = (),
+    limits: Limits | None = None,
+    runs: Runs | None = None,
+    checkout: Checkout | None = None,
+) -> FleetFiles:
+    checkout = Checkout(folder) if checkout is None else checkout
+    unpacking = Unpacking(checkout, limits, runs)
     position = 0
     for size in pieces:
         for _ in unpacking.feed(archive[position : position + size]):
@@ -195,3 +231,81 @@ def test_memory_does_not_grow_with_what_is_passed_over() -> None:
     assert checkout.fleet().files == {}
     assert unpacking.unpacked_bytes == 64 * 1024 * 1024 + 2 * 512 + len(END)
     assert not unpacking._parts
+
+
+@contextmanager
+def small_steps(step: int = 3000) -> Iterator[None]:
+    """Runs of a few entries and pieces of odd sizes, so that small archives have many of both."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpacking_module, "LENGTH", 4 * 512)
+        patch.setattr(unpacking_module, "_MOST_RUN", 8 * 512)
+        patch.setattr(unpacking_module, "_OUTPUT_STEP", step)
+        yield
+
+
+ENTRIES = [
+    *(entry(f"fleet/g/{number}.yaml".encode(), b"x" * (number * 331 % 1400)) for number in range(24)),
+    *(entry(f"other/{number}.txt".encode(), b"y" * (number * 173 % 2000)) for number in range(12)),
+    header(b"fleet", b"5"),
+    header(b"./", b"5"),
+    header(b"fleet/link.yaml", b"2", target=b"g/1.yaml"),
+    header(b"fleet/out", b"2", target=b"../../x"),
+    entry(b"fleet/g/1.yaml", b"another"),
+    entry(b"fleet/g", b"a file where a folder is"),
+    entry(b"fleet/large.yaml", b"#" * 9000),
+    entry(b"fleet/\xff.yaml", b"a name of no letters"),
+    entry(b"fleet", b"a file where the fleet is"),
+    entry(b"../climbs", b""),
+    header(b"fleet/pipe", b"6"),
+]
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(range(len(ENTRIES))), max_size=60), min_size=2, max_size=4),
+    st.lists(st.integers(1, 300), max_size=6),
+    st.sampled_from(["fleet", "", "other"]),
+    st.sampled_from([20, 60, 500_000]),
+)
+def test_whatever_came_before_an_archive_is_what_it_is(
+    orders: list[list[int]], pieces: list[int], folder: str, most: int
+) -> None:
+    runs, limits = Runs(), Limits(entries=most)
+    base = list(range(36))
+    for order in (*orders, [*base, *orders[0]], [*base, *orders[1]], base, [*reversed(base)], base[3:], base):
+        archive = packed(b"".join(ENTRIES[place] for place in order))
+        with small_steps():
+            found = outcome(archive, folder, pieces, limits, runs)
+        assert found == outcome(archive, folder, (), limits, None)
+
+
+def test_one_changed_file_leaves_the_others_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs()
+    base = [entry(f"fleet/{number:03}.yaml".encode(), os.urandom(700)) for number in range(200)]
+    judged: list[bytes] = []
+    one_by_one = Checkout.entry
+
+    def counted(self: Checkout, name: bytes, kind: EntryKind, size: int, target: bytes) -> bool:
+        judged.append(name)
+        return one_by_one(self, name, kind, size, target)
+
+    with small_steps(40_000):
+        expected = outcome(packed(b"".join(base)), "fleet", (), None, runs)
+        monkeypatch.setattr(Checkout, "entry", counted)
+        assert outcome(packed(b"".join(base)), "fleet", (), None, runs) == expected
+        again = len(judged)
+        base[77] = entry(b"fleet/077.yaml", os.urandom(900))
+        changed = outcome(packed(b"".join(base)), "fleet", (), None, runs)
+        assert 0 < len(judged) - again < 20
+    assert again < 12, "but for what ends between two pieces all is taken together"
+    assert b"fleet/077.yaml" in judged
+    assert changed != expected
+    assert changed == outcome(packed(b"".join(base)), "fleet", (), None, None)
+
+
+def test_what_is_kept_of_earlier_archives_is_bounded() -> None:
+    runs = Runs(most=100_000)
+    for _ in range(5):
+        outcome(packed(b"".join(entry(f"{n}.yaml".encode(), os.urandom(3000)) for n in range(60))), "", (), None, runs)
+        assert runs.weight <= 100_000
+        assert runs.weight == sum(runs_module._weight(run) for run in runs._runs.values())
