@@ -211,7 +211,8 @@ AGENT_QUARANTINED = Metric(
 GUARD_ROWS = Metric(
     "trimtab_guard_rows_total",
     MetricType.COUNTER,
-    "Rows that gave a declared signal: out_of_range (inputs) or near_boundary (outputs). Nothing is blocked by it.",
+    "Rows that gave a declared signal: out_of_range (inputs beyond declared ranges or far from typical rows) or near_boundary "
+    "(outputs). Nothing is blocked by it.",
     ("model", "signal"),
 )
 BUDGET_REQUESTS = Metric(

@@ -8,6 +8,7 @@
       ranges:
         - {input: features, column: 3, low: 0, high: 300}
         - {input: image, low: 0, high: 1, enforce: true}
+      typical: {input: features, means: [48.5, 1.5, 26.4], deviations: [13.1, 0.5, 4.4], within: 3}
       boundary: {output: probability, column: 1, at: 0.5, within: 0.05}
     explanations: {oneIn: 1000, perHour: 60, budget: 256, deadlineMs: 500}    # for a model marked high-stakes
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FIELDS = ("batching", "explanations", "guards", "limits")
-_MAX_RANGES = 256
+_MAX_RANGES, _MAX_COLUMNS = 256, 65_536
 _MISSING = object()
 
 
@@ -42,6 +43,21 @@ class Range:
     low: float
     high: float
     enforce: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """Where the rows that a model was made from lie: means and standard deviations of an input's columns.
+
+    A row is outside where the root of the mean of its squared standardised values exceeds ``within``: Mahalanobis'
+    distance with a diagonal covariance, by the number of columns, so that 1 is what a row of training has on average.
+    It finds rows that no single column gives away.
+    """
+
+    input: str
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +99,7 @@ class Conduct:
     timeout: float | None = None
     batching: Batching | None = None
     ranges: tuple[Range, ...] = ()
+    typical: Typical | None = None
     boundary: Boundary | None = None
     sampling: Sampling | None = None
 
@@ -92,7 +109,7 @@ def read_conduct(data: Mapping[str, object], file: str) -> Conduct:
     reader = _Reader(file)
     limits = reader.obj(data.get("limits"), "limits", "concurrency", "timeoutMs")
     batching = reader.obj(data.get("batching"), "batching", "maxSize", "targetMs")
-    guards = reader.obj(data.get("guards"), "guards", "ranges", "boundary")
+    guards = reader.obj(data.get("guards"), "guards", "ranges", "typical", "boundary")
     sampling = reader.obj(data.get("explanations"), "explanations", "oneIn", "perHour", "budget", "deadlineMs")
     ranges = guards.get("ranges") or []
     if not isinstance(ranges, list) or len(ranges) > _MAX_RANGES:
@@ -103,6 +120,7 @@ def read_conduct(data: Mapping[str, object], file: str) -> Conduct:
         timeout=None if timeout is None else timeout / 1e3,
         batching=reader.batching(batching) if batching else None,
         ranges=tuple(reader.range(item, f"guards.ranges[{place}]") for place, item in enumerate(ranges)),
+        typical=None if guards.get("typical") is None else reader.typical(guards["typical"]),
         boundary=None if guards.get("boundary") is None else reader.boundary(guards["boundary"]),
         sampling=None if data.get("explanations") is None else reader.sampling(sampling),
     )
@@ -178,6 +196,23 @@ class _Reader:
         return Range(
             self.name(data, place, "input"), self.whole(data, place, "column", 0, 2**31 - 1, None), low, high, enforce
         )
+
+    def typical(self, value: object) -> Typical:
+        place = "guards.typical"
+        data = self.obj(value, place, "input", "means", "deviations", "within")
+        columns = {}
+        for key, low in (("means", -1e30), ("deviations", 1e-30)):
+            values = data.get(key)
+            if not isinstance(values, list) or not 0 < len(values) <= _MAX_COLUMNS:
+                raise self.refused(f"{place}.{key}", type(values).__name__, f"a list of 1 to {_MAX_COLUMNS} numbers")
+            named = {f"{key}[{index}]": one for index, one in enumerate(values)}
+            columns[key] = tuple(self.number(named, place, name, low, 1e30) for name in named)
+        if len(columns["means"]) != len(columns["deviations"]):
+            raise self.refused(
+                f"{place}.deviations", len(columns["deviations"]), f"as many as means, {len(columns['means'])}"
+            )
+        within = self.number(data, place, "within", 0, 1e6)
+        return Typical(self.name(data, place, "input"), columns["means"], columns["deviations"], within)
 
     def boundary(self, value: object) -> Boundary:
         place = "guards.boundary"

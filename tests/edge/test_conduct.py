@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.edge import graphs
 from tests.edge.devices import Reply, Server, place, sample, serving, wait_until
-from trimtab_edge.conduct import Batching, Boundary, Conduct, Range, read_conduct
+from trimtab_edge.conduct import Batching, Boundary, Conduct, Range, Typical, read_conduct
 from trimtab_edge.serving.batching import Batcher, Durations, can_batch, rows_of
 from trimtab_edge.serving.clients import ClientShares
 from trimtab_edge.serving.guards import Guard
@@ -248,9 +249,42 @@ def test_rows_outside_are_those_with_a_value_outside(values: list[float]) -> Non
     assert guard.check({"x": array}) == expected
 
 
+TYPICAL = Typical("x", (1.0, 2.0, 3.0, 4.0), (1.0, 1.0, 2.0, 2.0), 1.5)
+
+
+@given(st.lists(st.floats(-20, 20, width=32) | st.just(float("nan")), min_size=8, max_size=8))
+def test_a_row_far_from_the_typical_ones_is_found_though_each_of_its_values_is_within_its_range(
+    values: list[float],
+) -> None:
+    signature = OnnxSession(graphs.adder(0.5), "m").signature
+    array = np.array(values, np.float32).reshape(2, 4)
+    expected = 0
+    for row in array.tolist():
+        squares = [((x - m) / d) ** 2 for x, m, d in zip(row, TYPICAL.means, TYPICAL.deviations, strict=True)]
+        distance = math.sqrt(sum(squares) / 4)
+        assume(not abs(distance - TYPICAL.within) < 1e-9)
+        expected += not distance <= TYPICAL.within
+    ranges = tuple(Range("x", column, -20, 20) for column in range(4))
+    assert Guard(Conduct(typical=TYPICAL), signature, "m").check({"x": array}) == expected
+    if not np.isnan(array).any():
+        assert Guard(Conduct(ranges=ranges), signature, "m").check({"x": array}) == 0
+        assert Guard(Conduct(ranges=ranges, typical=TYPICAL), signature, "m").check({"x": array}) == expected
+
+
+def test_a_flood_of_untypical_rows_is_counted_and_answered(tmp_path: Path) -> None:
+    typical = {"input": "x", "means": [1, 2, 3, 4], "deviations": [1, 1, 1, 1], "within": 3}
+    with served(tmp_path, graphs.adder(0.5), {"guards": {"typical": typical}}) as server:
+        assert server.infer("m", ROW).status == 200
+        far = {**ROW, "data": [9, 9, 9, 9]}
+        assert [server.infer("m", far).status for _ in range(5)] == [200] * 5
+        assert sample(server.samples(), "trimtab_guard_rows_total", model="m", signal="out_of_range") == 5
+
+
 @pytest.mark.parametrize(
     "conduct",
     [
+        Conduct(typical=Typical("x", (0.0,) * 5, (1.0,) * 5, 1)),
+        Conduct(typical=Typical("z", (0.0,), (1.0,), 1)),
         Conduct(ranges=(Range("y", None, 0, 1),)),
         Conduct(ranges=(Range("x", 4, 0, 1),)),
         Conduct(boundary=Boundary("none", None, 0, 1)),
@@ -272,6 +306,15 @@ def test_a_guard_that_does_not_fit_its_model_is_a_problem(conduct: Conduct) -> N
         ({"guards": {"ranges": [{"input": "x"}]}}, "guards.ranges[0]"),
         ({"guards": {"ranges": [{"input": "x", "low": 2, "high": 1}]}}, "guards.ranges[0]"),
         ({"guards": {"ranges": [{"low": 2}]}}, "guards.ranges[0].input"),
+        ({"guards": {"typical": {"input": "x", "means": [], "deviations": [1], "within": 1}}}, "guards.typical.means"),
+        (
+            {"guards": {"typical": {"input": "x", "means": [1], "deviations": [0], "within": 1}}},
+            "guards.typical.deviations[0]",
+        ),
+        (
+            {"guards": {"typical": {"input": "x", "means": [1, 2], "deviations": [1], "within": 1}}},
+            "guards.typical.deviations",
+        ),
         ({"guards": {"boundary": {"output": "y", "at": 0, "within": -1}}}, "guards.boundary.within"),
         ({"guards": []}, "guards"),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,7 @@ from tests.contracts.metrics_source.rigs import PATIENCE, exporter, prometheus, 
 from tests.edge.devices import sample, samples_of
 from trimtab_edge.alignment.pending import NO_SCORE, Row
 from trimtab_edge.alignment.version import VersionAlignment
+from trimtab_edge.serving.server import ServeOptions, counts_for
 from trimtab_edge.telemetry.exposition import AlignmentCollector, InferenceCollector, metrics_text, registry_of
 from trimtab_edge.telemetry.inference import InferenceCounts
 from trimtab_kernel import rules
@@ -105,6 +108,21 @@ def test_a_version_that_comes_back_goes_on_from_what_it_showed() -> None:
     for now, expected in ((50, None), (150, None), (250, 5), (350, 7)):
         device.now = now
         assert device.labels_of("1.0.0") == expected
+
+
+def test_with_noise_a_replaced_version_is_told_of_until_its_last_counts_have_moved(tmp_path: Path) -> None:
+    """Noisy counts move once a period, so what was counted last before a swap is shown up to a period later."""
+    options = ServeOptions(tmp_path, "127.0.0.1", 0, None, 1, 1, 1000, 1.0, "1", epsilon=Decimal(1), period=3600)
+    counts = counts_for(options)
+    for version in ("1.0.0", "1.1.0"):
+        counts.answers("m", version, ("a", "b"), now=0)
+    counts.expire(3700)
+    model = counts.models["m"]
+    assert [name for name, _ in model.told(counts.turn(model, 3700))] == ["1.0.0", "1.1.0"]
+    plain = counts_for(replace(options, epsilon=None))
+    for version in ("1.0.0", "1.1.0"):
+        plain.answers("m", version, ("a", "b"), now=0)
+    assert [name for name, _ in plain.models["m"].told(plain.turn(plain.models["m"], 200))] == ["1.1.0"]
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,6 +1,7 @@
 """Checks of what goes into a model and of where its answers fall: counts, and a refusal only where it was declared.
 
-Rows outside of declared ranges tell of inputs that the model was not made for. A large share of rows near the decision
+Rows outside of declared ranges, or far from where the declared typical rows lie, tell of inputs that the model was not
+made for. A large share of rows near the decision
 boundary tells of somebody who maps it (extraction) or looks for a way across it (evasion): honest inputs seldom crowd
 there. Both are signals about many requests, so neither blocks one.
 """
@@ -18,7 +19,7 @@ from trimtab_kernel.problems import InputError, Problem, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trimtab_edge.conduct import Boundary, Conduct, Range
+    from trimtab_edge.conduct import Boundary, Conduct, Range, Typical
 
 
 class _Table:
@@ -42,10 +43,32 @@ class _Table:
         return np.logical_and(values >= self.lows, values <= self.highs)
 
 
+class _Distance:
+    """How far the rows of one input lie from the typical ones."""
+
+    __slots__ = ("_deviations", "_means", "_within", "input")
+
+    def __init__(self, typical: Typical) -> None:
+        self.input = typical.input
+        self._means = np.array(typical.means)
+        self._deviations = np.array(typical.deviations)
+        self._within = typical.within
+
+    def outside(self, array: Array) -> Array:
+        """By row. One with a NaN, or of another width than declared, is outside."""
+        values = _columns(array, None).astype(np.float64, copy=False)
+        if values.shape[1] != self._means.size:
+            return np.ones(values.shape[0], bool)
+        with np.errstate(all="ignore"):
+            distance = np.sqrt(np.mean(np.square((values - self._means) / self._deviations), axis=1))
+        outside: Array = np.logical_not(distance <= self._within)
+        return outside
+
+
 class Guard:
     """The declared checks of one version. Any thread may use it."""
 
-    __slots__ = ("_boundary", "_tables")
+    __slots__ = ("_boundary", "_distance", "_tables")
 
     def __init__(self, conduct: Conduct, signature: Signature, file: str) -> None:
         """Raises :class:`InputError` (E407) where a declaration names what the model does not have."""
@@ -58,6 +81,10 @@ class Guard:
             else:
                 by_input.setdefault(rule.input, []).append(rule)
         self._tables = (*tables, *(_Table(tuple(rules)) for rules in by_input.values()))
+        self._distance = None if conduct.typical is None else _Distance(conduct.typical)
+        if conduct.typical is not None:
+            name, last = conduct.typical.input, len(conduct.typical.means) - 1
+            _check(signature.input(name), last, f"guards: typical {quoted(name)}", file)
         self._boundary = conduct.boundary
         if conduct.boundary is not None:
             name = conduct.boundary.output
@@ -70,11 +97,11 @@ class Guard:
 
     @property
     def watches_ranges(self) -> bool:
-        """Whether any range is declared."""
-        return bool(self._tables)
+        """Whether anything is declared of the inputs."""
+        return bool(self._tables) or self._distance is not None
 
     def check(self, feeds: Mapping[str, Array]) -> int:
-        """How many rows have a value outside. Raises :class:`RequestError` (INVALID) for one in an enforced range."""
+        """How many rows have a value outside, or are far from the typical ones. Raises :class:`RequestError` (INVALID) for one in an enforced range."""
         outside: Array | None = None
         for table in self._tables:
             inside = table.inside(feeds[table.input])
@@ -87,18 +114,25 @@ class Guard:
                         f"input {quoted(rule.input)}{column}: a value outside of {rule.low:g} to {rule.high:g}, "
                         "which this model declares"
                     )
-            found = np.logical_not(inside.all(axis=1, keepdims=True)).reshape(-1)
-            # Inputs with different numbers of rows are not of the same rows: then the larger count is told.
-            if outside is None or outside.shape != found.shape:
-                outside = found if outside is None or found.sum() > outside.sum() else outside
-            else:
-                outside |= found
+            outside = _either(outside, np.logical_not(inside.all(axis=1, keepdims=True)).reshape(-1))
+        if self._distance is not None:
+            outside = _either(outside, self._distance.outside(feeds[self._distance.input]))
         return 0 if outside is None else int(np.count_nonzero(outside))
 
     def near(self, output: Array) -> int:
         """How many rows of the output lie near the boundary."""
         assert self._boundary is not None
         return _near(self._boundary, output)
+
+
+def _either(outside: Array | None, found: Array) -> Array:
+    """Rows of either. Inputs with different numbers of rows are not of the same rows: then the larger count is told."""
+    if outside is None:
+        return found
+    if outside.shape != found.shape:
+        return found if found.sum() > outside.sum() else outside
+    either: Array = np.logical_or(outside, found)
+    return either
 
 
 def _columns(array: Array, column: int | None) -> Array:

@@ -325,7 +325,9 @@ class ModelRepository:
                 pacing.observe(engine.warm_up.elements, engine.warm_up.seconds)
         counter = CohortCounter(description.alignment, session.signature, place) if description.alignment else None
         conduct = description.conduct
-        guard = Guard(conduct, session.signature, place) if conduct.ranges or conduct.boundary else None
+        guard = (
+            Guard(conduct, session.signature, place) if conduct.ranges or conduct.typical or conduct.boundary else None
+        )
         oversight = Oversight(description.alignment, session.signature, counter, place)
         return ServedModel(model, sighting.version, digest, session, description, counter, oversight, pacing, guard)
 

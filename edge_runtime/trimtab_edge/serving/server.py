@@ -33,7 +33,7 @@ from trimtab_edge.telemetry.exposition import (
     metrics_text,
     registry_of,
 )
-from trimtab_edge.telemetry.inference import InferenceCounts
+from trimtab_edge.telemetry.inference import RETIRED_FOR, TURN, InferenceCounts
 from trimtab_edge.telemetry.resources import Resources
 from trimtab_kernel.problems import InputError, OutsideError, Problem, quoted
 
@@ -190,9 +190,18 @@ def _grpc_endpoint(options: ServeOptions, plane: DataPlane, credentials: Credent
     )
 
 
+def counts_for(options: ServeOptions) -> InferenceCounts:
+    """The counts that these options ask for: how long a replaced version is told of is theirs."""
+    if options.epsilon is None:
+        return InferenceCounts()
+    # Noisy counts move once a period: a turn after a swap is long enough that the last ones are shown and scraped.
+    turn = options.period + TURN
+    return InferenceCounts(max(RETIRED_FOR, 4 * turn), turn=turn, private=True)
+
+
 async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None:
     credentials = Credentials(options.tls) if options.tls is not None else None
-    counts = InferenceCounts(private=options.epsilon is not None)
+    counts = counts_for(options)
     resources = Resources(options.resources) if options.resources is not None else None
     own = [] if resources is None else [ResourceCollector(counts, resources, system_facts())]
     conduct = ConductCounts()
