@@ -102,7 +102,7 @@ def assemble(
     sight, narrator = Sight(), _narrator(configuration)
     scribe = Scribe(ports.store, ports.ledger, followers)
     fenced = ports.store if leadership is None else FencedStore(ports.store, leadership)
-    world = World(configuration, history, ports.host, sight, now)
+    world = World(configuration, history, ports.host, sight, now, _merged_by_rule(ports.store))
     asking = Asking(configuration, ports.store, scribe, history, world, sight, now)
     executor = Executor(configuration, fenced, scribe, ports.host, world, now)
     detection = Detection(configuration, fenced, history, ports.source, narrator, followers)
@@ -144,6 +144,18 @@ def assemble(
         wake=wake.set,
     )
     return Bot(loop, decisions, CommandDesk(configuration.people, decisions), wake, stop)
+
+
+def _merged_by_rule(store: Store) -> Callable[[str, float, str], int]:
+    def count(rule: str, since: float, apart: str) -> int:
+        with store.reading() as view:
+            return sum(
+                each.ballot.automatic == rule and (each.merge_intended_at or each.merged_at or 0.0) >= since
+                for each in view.proposals()
+                if each.id != apart
+            )
+
+    return count
 
 
 def _narrator(configuration: Configuration) -> Narrator:

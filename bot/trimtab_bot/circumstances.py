@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from trimtab_bot.approvals.binding import Binding
 from trimtab_bot.approvals.machine import Circumstances, Electorate, Hosted, Voter
+from trimtab_bot.approvals.rules import DAY, Demand, Risk, automatic, demand
 from trimtab_bot.changes.history import versions_of
 from trimtab_bot.changes.likely import find_moves
+from trimtab_bot.codec import encode
 from trimtab_bot.findings import Subject
 from trimtab_bot.incidents.evidence import Standing, evidence_digest, standing
 from trimtab_bot.moments import moment_text
@@ -21,7 +23,7 @@ from trimtab_kernel.problems import OutsideError
 from trimtab_kernel.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trimtab_bot.changes.history import FleetAt, History
     from trimtab_bot.configuration import ApprovalPolicy, Configuration
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from trimtab_config.git.identity import GitIdentity
     from trimtab_config.githost.interface import GitHost
     from trimtab_config.githost.interface import Proposal as HostProposal
+    from trimtab_kernel.canonical import Json
 
 BOT = "trimtab-bot"
 """The bot as a person: its id in records. Nobody else can have it, and no decision of it ever counts."""
@@ -100,7 +103,15 @@ def voters(people: People, bot: GitIdentity) -> dict[str, Voter]:
 
 def policy_digest(policy: ApprovalPolicy, bot: GitIdentity) -> str:
     """The rules of approval, as a digest."""
-    return str(digest_of({"rules": 1, "quorum": policy.quorum, "expiry": repr(policy.expiry), "bot": str(bot)}))
+    body: dict[str, Json] = {
+        "rules": 1,
+        "quorum": policy.quorum,
+        "expiry": repr(policy.expiry),
+        "bot": str(bot),
+    }
+    if policy.rules or policy.automatic:
+        body |= {"byRisk": encode(policy.rules), "automatic": encode(policy.automatic)}
+    return str(digest_of(body))
 
 
 def targets_between(base: FleetAt, head: FleetAt) -> tuple[str, ...]:
@@ -132,9 +143,20 @@ class World:
     """Establishes :class:`Circumstances`. May be used from any thread."""
 
     def __init__(
-        self, configuration: Configuration, history: History, host: GitHost, sight: Sight, clock: Clock
+        self,
+        configuration: Configuration,
+        history: History,
+        host: GitHost,
+        sight: Sight,
+        clock: Clock,
+        merged_by_rule: Callable[[str, float, str], int] | None = None,
     ) -> None:
-        """``sight`` is shared with the loop."""
+        """``sight`` is shared with the loop.
+
+        ``merged_by_rule`` counts the proposals that an automatic rule has let through since a time, one apart; without it
+        none is ever let through.
+        """
+        self._merged_by_rule = merged_by_rule
         self._configuration = configuration
         self._history = history
         self._host = host
@@ -234,17 +256,53 @@ class World:
             policy=self._policy,
             expires_at=moment_text(ballot.expires_at),
         )
+        needed = self.demand(proposal)
         return Circumstances(
             at=at,
             binding=binding,
             standing=evidence.verdict,
             standing_reason=evidence.reason,
-            quorum=self._configuration.approval.quorum,
+            quorum=needed.quorum,
+            roles=needed.roles,
+            automatic=self._automatic(proposal, at),
             electorate=self.electorate(proposal),
             hosted=Hosted.ABSENT if found is None else _STATES[found.state],
             merged=found.merged.sha if found is not None and found.merged is not None else None,
             overtaken=overtaken,
         )
+
+    def risk(self, proposal: Proposal) -> Risk:
+        """What a proposal is and reaches, by the branch that it is for. Raises OutsideError."""
+        fleet = self._history.fleet(proposal.ballot.binding.base)
+        everything = sum(group.spec.device_count for group in fleet.catalog.groups.values())
+        devices = sum(fleet.devices(proposal.device_groups).values())
+        environments = {
+            placement.document.spec.tags.environment or ""
+            for (model, group), placement in fleet.placements.items()
+            if model == proposal.model and group in proposal.device_groups
+        }
+        return Risk(
+            remedy=proposal.remedy,
+            environments=frozenset(environments),
+            devices=devices,
+            share=devices / everything if everything else 1.0,
+            by_bot=proposal.ballot.proposer == BOT,
+            verified=proposal.verified,
+        )
+
+    def demand(self, proposal: Proposal) -> Demand:
+        """Who has to approve it, by the rules and its risk. Raises OutsideError."""
+        policy = self._configuration.approval
+        return demand(policy.rules, policy.quorum, self.risk(proposal))
+
+    def _automatic(self, proposal: Proposal, at: float) -> str:
+        """The rule by which it needs no person now; "" where there is none, or its times of the day are used up."""
+        if self._merged_by_rule is None:
+            return ""
+        for rule in automatic(self._configuration.approval.automatic, self.risk(proposal)):
+            if self._merged_by_rule(rule.name, at - DAY, proposal.id) < rule.per_day:
+                return rule.name
+        return ""
 
     def _tree(self, commit: str) -> str:
         return self._history.repository.commit(commit).tree if commit else ""

@@ -279,7 +279,7 @@ def _via(actor: Actor, where: Where) -> str:
 
 def _lines(lines: list[str], **about: str) -> Reply:
     return Reply(
-        "\n".join(part for line in lines for part in (printable(each, 500) for each in line.split("\n"))),
+        "\n".join(part for line in lines for part in (printable(each, 2000) for each in line.split("\n"))),
         done=True,
         **about,
     )

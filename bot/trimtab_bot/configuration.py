@@ -16,17 +16,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from trimtab_bot.alarms import AlarmRule
+from trimtab_bot.approvals.rules import ApprovalRule, AutomaticRule
 from trimtab_bot.persons import People, Person, Role, conflicts
+from trimtab_bot.remedies import ASKED
 from trimtab_bot.remedies.rollback import RollbackOptions
 from trimtab_config.git.identity import GitIdentity
 from trimtab_config.git.refs import branch_ref
 from trimtab_config.spec.reader import read_object
 from trimtab_config.spec.scalars import (
     Accepts,
+    CountField,
     DurationField,
     LabelNameField,
     NumberField,
     PositiveField,
+    RatioField,
     Scalar,
     TextField,
     integer,
@@ -122,11 +126,38 @@ class InboxFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRuleFile:
+    """See :class:`trimtab_bot.approvals.rules.ApprovalRule`."""
+
+    name: LabelNameField
+    quorum: PositiveField = 1
+    remedies: tuple[TextField, ...] = ()
+    environments: tuple[TextField, ...] = ()
+    min_devices: CountField = 0
+    min_share: RatioField = Decimal(0)
+    roles: tuple[Role, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticRuleFile:
+    """See :class:`trimtab_bot.approvals.rules.AutomaticRule`."""
+
+    name: LabelNameField
+    remedies: tuple[TextField, ...]
+    environments: tuple[TextField, ...]
+    max_devices: PositiveField
+    max_share: RatioField
+    per_day: PositiveField = 1
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalFile:
     """How many distinct persons must approve, and how long a proposal is open for decision."""
 
     quorum: PositiveField = 1
     expiry: DurationField = datetime.timedelta(hours=4)
+    rules: tuple[ApprovalRuleFile, ...] = ()
+    automatic: tuple[AutomaticRuleFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +252,26 @@ class GitHubFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SlackHttpFile:
+    """Where Slack's requests are taken, at the path /slack/events; ``signing_secret_file`` holds what they are signed with."""
+
+    signing_secret_file: TextField
+    port: PortField = 0
+    host: TextField = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
 class SlackFile:
-    """A channel of one workspace, by Socket Mode. ``bot_token_file`` holds the xoxb- token, ``app_token_file`` the xapp- one."""
+    """A channel of one workspace. ``bot_token_file`` holds the xoxb- token.
+
+    Exactly one of ``app_token_file``, which holds the xapp- token of Socket Mode, and ``http``.
+    """
 
     team: SlackField
     channel: SlackField
     bot_token_file: TextField
-    app_token_file: TextField
+    app_token_file: TextField | None = None
+    http: SlackHttpFile | None = None
     api_url: TextField = "https://slack.com/api/"
 
 
@@ -359,9 +403,12 @@ class SlackSettings:
     team: str
     channel: str
     bot_token_file: Path
-    app_token_file: Path
+    app_token_file: Path | None
     api_url: str
     people: Mapping[str, str]
+    signing_secret_file: Path | None = None
+    host: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +436,8 @@ class ApprovalPolicy:
 
     quorum: int
     expiry: float
+    rules: tuple[ApprovalRule, ...] = ()
+    automatic: tuple[AutomaticRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,6 +535,7 @@ class _Judge:
         people = self.people(file, identity)
         alarms = self.alarms(file.alarms)
         github = None if file.github is None else self.github(file, file.github, folder)
+        slack = None if file.slack is None else self.slack(file, file.slack, folder)
         leader = None if file.leader is None else self.leader(file, file.leader, folder)
         if self.problems.problems or metrics is None or people is None or identity is None or alarms is None:
             return None
@@ -501,7 +551,12 @@ class _Judge:
             inbox_host=file.inbox.host,
             inbox_port=file.inbox.port,
             inbox_public_hosts=file.inbox.public_hosts,
-            approval=ApprovalPolicy(file.approval.quorum, expiry),
+            approval=ApprovalPolicy(
+                file.approval.quorum,
+                expiry,
+                tuple(_rule(each) for each in file.approval.rules),
+                tuple(_automatic(each) for each in file.approval.automatic),
+            ),
             identity=identity,
             people=people,
             alarms=alarms,
@@ -510,7 +565,7 @@ class _Judge:
             rollback=RollbackOptions(file.remedies.rollback.hold_days, file.remedies.rollback.hold_owner or ""),
             propose_promotions=file.rollouts.propose,
             github=github,
-            slack=None if file.slack is None else self.slack(file, file.slack, folder),
+            slack=slack,
             narrator=None
             if file.narrator is None
             else NarratorSettings(
@@ -529,6 +584,8 @@ class _Judge:
         return LeaderSettings(section.lease, section.namespace, _optional(folder, section.kubeconfig), int(duration))
 
     def slack(self, file: BotFile, section: SlackFile, folder: Path) -> SlackSettings:
+        if (section.app_token_file is None) == (section.http is None):
+            self.refuse("slack", "both" if section.http else "neither", "either appTokenFile or http")
         owners: dict[str, str] = {}
         for person in file.people:
             owners.update(dict.fromkeys(person.slack, person.id))
@@ -536,9 +593,12 @@ class _Judge:
             section.team,
             section.channel,
             _absolute(folder, section.bot_token_file),
-            _absolute(folder, section.app_token_file),
+            _optional(folder, section.app_token_file),
             section.api_url,
             MappingProxyType(owners),
+            None if section.http is None else _absolute(folder, section.http.signing_secret_file),
+            "" if section.http is None else section.http.host,
+            0 if section.http is None else section.http.port,
         )
 
     def github(self, whole: BotFile, file: GitHubFile, folder: Path) -> GitHubSettings | None:
@@ -609,10 +669,25 @@ class _Judge:
         for problem in found:
             self.refuse(problem.field, problem.got, problem.expected, code=problem.code)
         approvers = [person for person in persons if Role.APPROVER in person.roles and bot not in person.git]
+        self.rules(file.approval, approvers)
         if len(approvers) < file.approval.quorum:
             got = f"{len(approvers)} approvers who are not the bot"
             self.refuse("approval.quorum", file.approval.quorum, f"at most {len(approvers)}", got, code="B108")
         return None if found else People(persons)
+
+    def rules(self, file: ApprovalFile, approvers: list[Person]) -> None:
+        """A rule that nobody could ever meet would stop the bot where it matters most."""
+        for index, rule in enumerate(file.rules):
+            if rule.quorum > len(approvers):
+                place = f"approval.rules[{index}].quorum"
+                self.refuse(place, rule.quorum, f"at most {len(approvers)}, the approvers there are", code="B108")
+            for role in rule.roles:
+                if not any(role in person.roles for person in approvers):
+                    self.refuse(f"approval.rules[{index}].roles", role.value, "a role of some approver", code="B108")
+        for place, each in [("rules", each) for each in file.rules] + [("automatic", each) for each in file.automatic]:
+            for name in each.remedies:
+                if name not in ASKED:
+                    self.refuse(f"approval.{place}", name, f"one of {', '.join(sorted(ASKED))}")
 
     def identity(self, file: IdentityFile) -> GitIdentity | None:
         try:
@@ -627,6 +702,24 @@ class _Judge:
         except ValueError as error:
             self.refuse("alarms", f"{file.false_alarms} within {file.horizon}", str(error).removeprefix("expected "))
             return None
+
+
+def _rule(file: ApprovalRuleFile) -> ApprovalRule:
+    return ApprovalRule(
+        file.name,
+        file.remedies,
+        file.environments,
+        file.min_devices,
+        float(file.min_share),
+        file.quorum,
+        tuple(role.value for role in file.roles),
+    )
+
+
+def _automatic(file: AutomaticRuleFile) -> AutomaticRule:
+    return AutomaticRule(
+        file.name, file.remedies, file.environments, file.max_devices, float(file.max_share), file.per_day
+    )
 
 
 def _absolute(folder: Path, text: str) -> Path:

@@ -474,7 +474,12 @@ class Response:
     def _escalate_without_electorate(self, incident: Incident, proposal: Proposal, at: float) -> None:
         electorate = self._world.electorate(proposal)
         able = [person for person in electorate.voters if objection(proposal.ballot, person, electorate) is None]
-        quorum = self._configuration.approval.quorum
+        needed = self._world.demand(proposal)
+        quorum = needed.quorum
+        for role in needed.roles:
+            if not any(role in electorate.voters[person].roles for person in able):
+                self._escalate(incident, f"nobody who may approve has the role {role}, which a rule asks for", at)
+                return
         if len(able) < quorum:
             unknown = ", ".join(electorate.unknown_authors)
             why = (

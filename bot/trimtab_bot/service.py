@@ -259,7 +259,11 @@ class DecisionService:
     def rollouts(self, name: str = "") -> list[str]:
         """Where each rollout with waves stands, a line each."""
         found = rollouts_of(self._world.fleet())
-        lines = [each.text() for each in found if not name or name in (each.name, each.full_name, each.model)]
+        lines = []
+        for each in found:
+            if not name or name in (each.name, each.full_name, each.model):
+                report = self._sight.gate(each.full_name)
+                lines.append(each.text() if report is None else f"{each.text()}; its gate: {report.text()}")
         return lines or [f'no rollout with waves is called "{name}"' if name else "no rollout has waves"]
 
     # ------------------------------------------------ views
@@ -332,12 +336,18 @@ class DecisionService:
             approvals=tuple(
                 person.name if (person := people.person(vote.person)) else vote.person for vote in ballot.votes
             ),
-            quorum=self._configuration.approval.quorum,
+            quorum=self._quorum(proposal),
             timeline=tuple(TimelineEntry(entry.at, entry.text) for entry in timeline),
             refused_for=self._refusals(proposal),
             remedy=proposal.remedy,
             after_review=ballot.after_review,
         )
+
+    def _quorum(self, proposal: Proposal) -> int:
+        try:
+            return self._world.demand(proposal).quorum
+        except (OutsideError, InputError):
+            return self._configuration.approval.quorum
 
     def _refusals(self, proposal: Proposal) -> dict[str, str]:
         """Person -> why they may not approve. Nothing is known while Git does not answer; a decision will say so."""

@@ -41,7 +41,7 @@ def case(site: Site) -> Incident:
 
 def edits(site: Site, path: str, before: str, after: str) -> list[str]:
     """The lines that a file lost and gained between two commits."""
-    texts = []
+    texts: list[list[str]] = []
     for commit in (before, after):
         try:
             texts.append(site.origin.read(path, commit).splitlines())
@@ -49,7 +49,7 @@ def edits(site: Site, path: str, before: str, after: str) -> list[str]:
             texts.append([])
     return [
         line
-        for line in difflib.unified_diff(*texts, n=0, lineterm="")
+        for line in difflib.unified_diff(texts[0], texts[1], n=0, lineterm="")
         if line[:1] in "+-" and line[:3] not in ("+++", "---")
     ]
 

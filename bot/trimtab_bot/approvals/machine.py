@@ -82,7 +82,7 @@ class Ballot:
     """What the machine remembers of a proposal.
 
     ``digest`` is that of ``binding`` when the proposal was made. ``code`` and ``reason`` say why it ended, or why it
-    waits; ``merged`` is the merge commit. Who may decide is not remembered but established each time.
+    waits; ``merged`` is the merge commit; ``automatic`` the rule that let it through without a person. Who may decide is not remembered but established each time.
     """
 
     phase: Phase
@@ -95,6 +95,7 @@ class Ballot:
     reason: str = ""
     merged: str | None = None
     glass: Glass | None = None
+    automatic: str = ""
 
     @property
     def after_review(self) -> bool:
@@ -428,9 +429,10 @@ def _look_approved(ballot: Ballot, event: Look) -> Result:
         reason = f"approved; the merge waits for evidence: {now.standing_reason}"
         return replace(ballot, phase=Phase.APPROVED, code="B435", reason=reason), ()
     approvers = tuple(vote.person for vote in votes)
+    by_rule = now.automatic if lacking and not alone else ""
     if lacking:
         approvers += (f"{ballot.glass.person} (break-glass)",) if alone and ballot.glass else (f"rule {now.automatic}",)
-    going = replace(ballot, phase=Phase.EXECUTING, votes=votes, code="", reason="")
+    going = replace(ballot, phase=Phase.EXECUTING, votes=votes, automatic=by_rule, code="", reason="")
     return going, (Merge(ballot.binding.base, ballot.binding.head, ballot.digest, approvers),)
 
 
@@ -591,7 +593,9 @@ def _decide_draft(ballot: Ballot, event: Approve | Deny | Revoke | BreakGlass) -
 
 
 def _decide_ended(ballot: Ballot, event: Approve | Deny | Revoke | BreakGlass) -> Result:
-    refused = objection(ballot, event.person, event.now.electorate, approving=isinstance(event, Approve))
+    refused = None
+    if isinstance(event, Approve | Deny):
+        refused = objection(ballot, event.person, event.now.electorate, approving=isinstance(event, Approve))
     return ballot, (Answer(refused or _end_refusal(ballot)),)
 
 
