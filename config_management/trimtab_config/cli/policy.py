@@ -154,6 +154,53 @@ def test(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
+def configure_admission(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("path", type=Path, metavar="PATH", help="the fleet's folder, or one with its policies alone")
+    parser.add_argument(
+        "--format",
+        choices=("vap", "webhook"),
+        default="vap",
+        help="ValidatingAdmissionPolicies for what CEL can say; or the registration of trimtab admission-webhook",
+    )
+    parser.add_argument("--namespace", default="trimtab", help="where parameters, or the service, are (trimtab)")
+    parser.add_argument("--service", default="trimtab-admission", help="the webhook's Service (trimtab-admission)")
+    parser.add_argument("--fail-open", action="store_true", help="the webhook: let pass what it does not answer")
+    parser.add_argument(
+        "--timeout", type=int, choices=range(1, 31), default=10, metavar="SECONDS", help="of the webhook, 1 to 30 (10)"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="D", help="write D/admission.yaml, not on stdout")
+
+
+def admission(arguments: argparse.Namespace) -> ExitCode:
+    """Print what the API server needs to judge by itself, or to ask."""
+    from trimtab_config.cli.fleet import read_fleet
+    from trimtab_config.emit.yaml_stream import yaml_stream
+    from trimtab_config.policy.admission import validating_policies, webhook_configuration
+
+    if arguments.format == "webhook":
+        objects = [
+            webhook_configuration(
+                arguments.service, arguments.namespace, fail_open=arguments.fail_open, timeout=arguments.timeout
+            )
+        ]
+    else:
+        fleet = read_fleet(arguments.path)
+        if fleet.problems:
+            raise InputError(*fleet.problems)
+        objects = validating_policies(fleet.catalog, arguments.namespace)
+    text = yaml_stream(objects)
+    if arguments.output is None:
+        sys.stdout.write(text)
+        return ExitCode.DONE
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / "admission.yaml").write_text(text, "utf-8")
+    except OSError as error:
+        raise OutsideError(f"cannot write {arguments.output}: {error.strerror or error}") from error
+    return ExitCode.DONE
+
+
 def configure_explain(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument(
@@ -238,6 +285,17 @@ COMMAND = Command(
             examples=("trimtab policy check policies",),
             configure=_with_sources,
             run=check,
+        ),
+        Command(
+            name="admission",
+            summary="Print what makes the API server judge by the fleet's policies.",
+            details="Rules that CEL cannot say need the fleet: they are the webhook's.",
+            examples=(
+                "trimtab policy admission fleet | kubectl apply -f -",
+                "trimtab policy admission fleet --format webhook --namespace trimtab -o admission",
+            ),
+            configure=configure_admission,
+            run=admission,
         ),
         Command(
             name="explain",
