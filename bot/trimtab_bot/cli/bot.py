@@ -63,8 +63,11 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
                     bot.commands,
                     followers,
                     time.time,
+                    leadership,
                 )
-                stack.enter_context(chat)
+                address = stack.enter_context(chat)
+                if address:
+                    print(f"slack {address}", flush=True)
             if configuration.github is not None:
                 from trimtab_bot.reviews.service import pull_requests
 
@@ -125,6 +128,23 @@ def _report(view: Reading) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def _manifest(arguments: argparse.Namespace) -> ExitCode:
+    from urllib.parse import urlsplit
+
+    from trimtab_bot.chat.slack.manifest import manifest
+
+    url = str(arguments.url or "").rstrip("/")
+    parts = urlsplit(url)
+    if url and (parts.scheme != "https" or not parts.netloc or parts.path):
+        raise InputError(Problem("B103", field="--url", got=quoted(url), expected="https://HOST, without a path"))
+    print_json(manifest(f"{url}/slack/events" if url else ""))
+    return ExitCode.DONE
+
+
+def _configure_manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", metavar="URL", help="where Slack reaches the bot over HTTP; Socket Mode without it")
+
+
 def _configure_run(parser: argparse.ArgumentParser) -> None:
     _configure_common(parser)
     parser.add_argument("--once-ticks", type=int, metavar="N", help="end after N ticks")
@@ -157,6 +177,16 @@ COMMAND = Command(
             examples=("trimtab bot status --config bot.yaml",),
             configure=_configure_status,
             run=_status,
+        ),
+        Command(
+            name="slack-manifest",
+            summary="print the manifest from which the Slack app is made",
+            examples=(
+                "trimtab bot slack-manifest",
+                "trimtab bot slack-manifest --url https://bot.example.com",
+            ),
+            configure=_configure_manifest,
+            run=_manifest,
         ),
     ),
 )

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 
 from trimtab_kernel.problems import OutsideError
 
 if TYPE_CHECKING:
-    from trimtab_bot.inbox.app import Inbox
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp
 
 _START_SECONDS = 10.0
 
 
+class Served(Protocol):
+    """What is served."""
+
+    def application(self, hosts: Collection[str], /) -> ASGIApp:
+        """The ASGI application; ``hosts`` are the Host header values under which it is reached."""
+        ...
+
+
 class InboxServer:
-    """The running inbox. ``url`` is known once :meth:`start` returns."""
+    """The running inbox, or another small application of the bot's. ``url`` is known once :meth:`start` returns."""
 
     def __init__(
-        self, inbox: Inbox, host: str = "127.0.0.1", port: int = 0, public_hosts: tuple[str, ...] = ()
+        self, inbox: Served, host: str = "127.0.0.1", port: int = 0, public_hosts: tuple[str, ...] = ()
     ) -> None:
         """``public_hosts``: further Host header values (``name`` or ``name:port``) under which a proxy reaches it."""
         self._inbox = inbox

@@ -447,6 +447,18 @@ CODES: tuple[Code, ...] = (
     ),
     # B50x: the ledger
     Code(
+        "B470",
+        "the request's signature is too old",
+        "A signed request that is kept and sent again later could decide anew what was decided; Slack signs each with its time.",
+        "Check the clock of the bot's machine (NTP); Slack's own requests are seconds old.",
+    ),
+    Code(
+        "B471",
+        "the request is not signed by Slack",
+        "Over HTTP anybody can reach the bot's address; only the signature under the app's secret says that it was Slack.",
+        "Put the app's signing secret (Basic Information) into the file that slack.http.signingSecretFile names.",
+    ),
+    Code(
         "B501",
         "an entry of the ledger cannot be read",
         "It is not canonical JSON with the fields of an entry, so it is not what the bot wrote.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,8 +15,9 @@ from slack_sdk.models.blocks import Block
 from tests.bot.rig import Site
 from tests.rigs.slack import Fault, SlackRig, slack
 from trimtab_bot.chat.board import SECONDS_BETWEEN, Board
-from trimtab_bot.chat.slack.app import SlackConnection, SlackListener
+from trimtab_bot.chat.slack.app import DEAD_SECONDS, MANY_CONNECTIONS, SlackConnection, SlackListener
 from trimtab_bot.chat.slack.blocks import APPROVE, DENY, METADATA, escaped
+from trimtab_bot.chat.slack.intake import Intake, Wish
 from trimtab_bot.chat.slack.room import SlackRoom, web_client
 from trimtab_bot.records import IncidentPhase
 from trimtab_kernel.problems import OutsideError
@@ -49,7 +51,9 @@ class ChatSite:
             PEOPLE,
             self.site.bot.decisions,
             self.site.bot.commands,
+            Intake(self.site.store, lambda: self.site.now),
         )
+        self.listener = listener
         self.connection = SlackConnection(listener, self.rig.app_token, 1)
         self.connection.start()
         self.rig.await_listener()
@@ -263,6 +267,78 @@ def test_what_devices_and_commits_say_mentions_nobody(text: str) -> None:
     assert "\u202e" not in shown
 
 
+def test_a_repeat_is_answered_as_the_first_was_and_done_once(chat: ChatSite) -> None:
+    """Slack sends again what it believes lost; the second answer is the first one's, whatever has happened since."""
+    chat.site.broken()
+    answers = chat.rig.press("U0ADA", APPROVE, chat.say(), times=3)
+    assert len({each["text"] for each in answers}) == 1
+    chat.rig.settle()
+    assert len({each["text"] for each in chat.rig.responses}) == 1
+    decisions = [line for line in chat.site.timeline() if line.startswith("ada: approve")]
+    assert len(decisions) == 1
+
+
+def test_what_a_process_died_over_is_taken_up_and_answered(chat: ChatSite) -> None:
+    """Written down, not acted upon: the next process acts, once, and says so where the person looks."""
+    proposal = chat.site.broken()
+    digest = chat.site.view().digest
+    wish = Wish(
+        *("approve", "T0HOME", "U0ADA", "T0HOME", False, "C0FLEET"),
+        *(proposal.id, digest, "", f"{chat.rig.url}/respond/77"),
+    )
+    with chat.site.store.transaction() as work:
+        work.add_delivery(
+            "slack", "k", chat.site.now, json.dumps({name: getattr(wish, name) for name in Wish.__slots__})
+        )
+    chat.restart()
+    assert chat.listener.take_up() == 0, "it may still be under way"
+    chat.site.now += 31
+    assert chat.listener.take_up() == 1
+    assert chat.listener.take_up() == 0
+    assert [vote.person for vote in chat.site.proposal().ballot.votes] == ["ada"]
+    assert "approv" in chat.rig.responses[-1]["text"]
+
+
+def test_the_home_shows_what_waits_and_decides(chat: ChatSite) -> None:
+    assert "Nothing waits" in str(chat.rig.open_home("U0ADA"))
+    proposal = chat.site.broken()
+    home = chat.rig.open_home("U0ADA")
+    assert proposal.title in str(home)
+    for block in home["blocks"]:
+        parsed = Block.parse(block)
+        assert parsed is not None
+        parsed.validate_json()
+    assert APPROVE not in str(chat.rig.open_home("U0BO")), "bo brought the change; no button, and the reason instead"
+    assert "B405" in str(chat.rig.home("U0BO"))
+    assert proposal.title not in str(chat.rig.open_home("U0NOBODY"))
+    assert "B440" in str(chat.rig.home("U0NOBODY"))
+    chat.rig.press_home("U0ADA", APPROVE)
+    assert "approv" in str(chat.rig.home("U0ADA")["blocks"][1])
+    assert [vote.person for vote in chat.site.proposal().ballot.votes] == ["ada"]
+
+
+def test_a_connection_that_stays_dead_is_made_anew_by_the_watchdog(chat: ChatSite) -> None:
+    """The library's own reconnecting is switched off here: as if it were stuck."""
+    now = [0.0]
+    connection = SlackConnection(chat.listener, chat.rig.app_token, 1, lambda: now[0])
+    try:
+        connection._handler.client.auto_reconnect_enabled = False
+        connection.start()
+        assert connection.watch() == ""
+        connection._handler.client.disconnect()
+        wait_until(lambda: not connection._handler.client.is_connected())
+        assert connection.watch() == ""
+        now[0] += DEAD_SECONDS
+        assert "made anew" in connection.watch()
+        wait_until(connection._handler.client.is_connected)
+        assert connection.watch() == ""
+        chat.rig.connections_told = MANY_CONNECTIONS
+        connection._handler.client.connect_to_new_endpoint(force=True)
+        wait_until(lambda: "clicks may be lost" in connection.watch())
+    finally:
+        connection.stop()
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -302,7 +378,7 @@ def test_the_service_says_and_listens_by_itself(site: Site, tmp_path: Path) -> N
             lambda: site.now,
         )
         with chat:
-            wait_until(lambda: bool(rig.messages))
+            wait_until(lambda: APPROVE in str(rig.messages))
             (message,) = rig.messages.values()
             assert "approv" in rig.press("U0ADA", APPROVE, message)[0]["text"]
     site.tick()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import itertools
 import json
 import math
 import threading
 import time
+import urllib.error
 import urllib.parse
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -26,6 +30,7 @@ from tests.rigs.slack.limits import Limits
 Json: TypeAlias = Any
 TEAM = "T0HOME"
 PATIENCE = 30.0
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(slots=True)
@@ -52,6 +57,10 @@ class SlackRig:
         self.bot_token, self.app_token = "xoxb-of-the-bot", "xapp-of-the-bot"
         self.url = ""
         self.faults: list[Fault] = []
+        self.signing_secret, self.http = "signing-secret-of-the-app", ""
+        self.connections_told = 1
+        self.clock: Callable[[], float] = time.time
+        self.homes: dict[str, dict[str, Json]] = {}
         self.limits: Limits | None = None
         self.calls: list[str] = []
         self.messages: dict[str, dict[str, Json]] = {}
@@ -61,6 +70,7 @@ class SlackRig:
         self.views: list[dict[str, Json]] = []
         self.responses: list[dict[str, Json]] = []
         self.acks: dict[str, Json] = {}
+        self._expected = 0
         self._numbers = itertools.count(1)
         self._connections: list[_Connection] = []
         self._changed = threading.Condition()
@@ -112,7 +122,7 @@ class SlackRig:
             "user": {"id": user, "team_id": team, "username": user.lower()},
             "api_app_id": "A1",
             "token": "legacy",
-            "trigger_id": "t",
+            "trigger_id": f"trigger-{next(self._numbers)}",
             "view": {**view, "id": "V1", "state": {"values": {"reason": {"text": {"value": reason}}}}},
         }
         return self._envelope("interactive", payload)
@@ -131,10 +141,11 @@ class SlackRig:
             "api_app_id": "A1",
             "token": "legacy",
             "response_url": f"{self.url}/respond/{next(self._numbers)}",
-            "trigger_id": "t",
+            "trigger_id": f"trigger-{next(self._numbers)}",
         }
         answer = self._envelope("slash_commands", payload)
-        return str((answer or {}).get("text", ""))
+        # Over HTTP a text alone is answered as plain text.
+        return answer if isinstance(answer, str) else str((answer or {}).get("text", ""))
 
     def drop_connections(self) -> None:
         """As a network does."""
@@ -143,7 +154,98 @@ class SlackRig:
         for each in connections:
             asyncio.run_coroutine_threadsafe(each.socket.close(1012), each.loop).result(PATIENCE)
 
+    def open_home(self, user: str, team: str = TEAM) -> dict[str, Json]:
+        """Open the app's home; gives what the app then shows there."""
+        before = self.homes.pop(user, None)
+        del before
+        number = next(self._numbers)
+        event = {"type": "app_home_opened", "user": user, "channel": "D1", "tab": "home"}
+        body = {
+            "type": "event_callback",
+            "team_id": team,
+            "api_app_id": "A1",
+            "event_id": f"Ev{number}",
+            "event": event,
+        }
+        self._envelope("events_api", body)
+        return self.home(user)
+
+    def home(self, user: str) -> dict[str, Json]:
+        """What the app's home shows to somebody, once it shows something."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: user in self.homes, PATIENCE), "no home"
+            return self.homes[user]
+
+    def press_home(self, user: str, action: str) -> None:
+        """Press a button of the home; what is answered is shown there."""
+        with self._changed:
+            view = self.homes.pop(user)
+        button = next(
+            element
+            for block in view["blocks"]
+            for element in block.get("elements", ())
+            if element.get("action_id") == action
+        )
+        payload = {
+            "type": "block_actions",
+            "team": {"id": TEAM, "domain": "x"},
+            "user": {"id": user, "team_id": TEAM, "username": user.lower()},
+            "api_app_id": "A1",
+            "token": "legacy",
+            "container": {"type": "view", "view_id": "V2"},
+            "view": {**view, "id": "V2"},
+            "trigger_id": f"trigger-{next(self._numbers)}",
+            "actions": [
+                {"type": "button", "action_id": action, "block_id": "b", "value": button["value"], "action_ts": "1.1"}
+            ],
+        }
+        self._envelope("interactive", payload)
+        self.home(user)
+
+    def settle(self) -> None:
+        """Until every repeat of what was pressed has been answered."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.responses) >= self._expected, PATIENCE), (
+                "an answer is missing"
+            )
+
+    def request(self, kind: str, payload: dict[str, Json], at: float | None = None) -> tuple[bytes, dict[str, str]]:
+        """A signed request, as Slack sends it over HTTP: the raw body and its headers."""
+        if kind == "events_api":
+            body, content_type = json.dumps(payload), "application/json"
+        elif kind == "interactive":
+            body, content_type = urllib.parse.urlencode({"payload": json.dumps(payload)}), FORM
+        else:
+            body, content_type = urllib.parse.urlencode(payload), FORM
+        stamp = str(int(self.clock() if at is None else at))
+        signed = hmac.new(self.signing_secret.encode(), f"v0:{stamp}:{body}".encode(), hashlib.sha256).hexdigest()
+        headers = {
+            "content-type": content_type,
+            "x-slack-request-timestamp": stamp,
+            "x-slack-signature": f"v0={signed}",
+        }
+        return body.encode(), headers
+
+    def send(self, body: bytes, headers: dict[str, str]) -> tuple[int, Json]:
+        """Send a request to the app; gives the status and what was answered."""
+        request = urllib.request.Request(self.http, data=body, headers=headers, method="POST")  # noqa: S310 - loopback
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+                status, content = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, content = error.code, error.read()
+        try:
+            return status, json.loads(content or b"null")
+        except ValueError:
+            return status, content.decode()
+
     def _envelope(self, kind: str, payload: dict[str, Json], times: int = 1) -> Json:
+        if self.http:
+            body, headers = self.request(kind, payload)
+            answers = [self.send(body, headers) for _ in range(times)]
+            assert {status for status, _ in answers} == {200}, answers
+            return answers[0][1]
         self.await_listener()
         with self._changed:
             connection = self._connections[-1]
@@ -151,7 +253,8 @@ class SlackRig:
         text = json.dumps({"type": kind, "envelope_id": name, "accepts_response_payload": True, "payload": payload})
         for _ in range(times):
             asyncio.run_coroutine_threadsafe(connection.socket.send_text(text), connection.loop).result(PATIENCE)
-        responds = kind == "interactive" and payload["type"] == "block_actions"
+        responds = kind == "interactive" and payload["type"] == "block_actions" and "response_url" in payload
+        self._expected = len(self.responses) + times
         with self._changed:
             before = len(self.responses) + len(self.views)
             del before
@@ -240,6 +343,9 @@ class SlackRig:
 
     def _answer_of_threads(self, method: str, given: dict[str, Json]) -> dict[str, Json]:
         match method:
+            case "views.publish":
+                self.homes[given["user_id"]] = given["view"]
+                return {"ok": True, "view": {"id": "V2"}}
             case "chat.postMessage":
                 return self._reply(given)
             case "files.getUploadURLExternal":
@@ -289,7 +395,9 @@ class SlackRig:
     async def link(self, socket: WebSocket) -> None:
         """Socket Mode."""
         await socket.accept()
-        await socket.send_text(json.dumps({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A1"}}))
+        await socket.send_text(
+            json.dumps({"type": "hello", "num_connections": self.connections_told, "connection_info": {"app_id": "A1"}})
+        )
         connection = _Connection(socket, asyncio.get_running_loop())
         with self._changed:
             self._connections.append(connection)

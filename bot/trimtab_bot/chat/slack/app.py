@@ -1,4 +1,4 @@
-"""Listens to Slack: buttons, the modal and ``/trimtab``, by Socket Mode. All of them are wishes of a person.
+"""Listens to Slack: buttons, the modal, ``/trimtab`` and the app's home. All of them are wishes of a person.
 
 Who asks is what Slack says, compared exactly with the configured ids: the workspace's own, never a guest, never somebody of
 another workspace in a shared channel. What they wish goes through the same door as the inbox's (:class:`Decisions`), which
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from slack_bolt import App
 from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk.errors import SlackClientError
+from slack_sdk.webhook import WebhookClient
 
-from trimtab_bot.chat.slack.blocks import APPROVE, DENY, DENY_VIEW, deny_view, escaped
+from trimtab_bot.chat.slack.blocks import APPROVE, DENY, DENY_VIEW, deny_view, escaped, home_view
+from trimtab_bot.chat.slack.intake import Answer, Wish
 from trimtab_bot.commands import Actor, Where
 from trimtab_bot.inbox.interface import Accepted
 
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
 
     from slack_sdk import WebClient
 
+    from trimtab_bot.chat.slack.intake import Intake
     from trimtab_bot.commands import Commands
     from trimtab_bot.inbox.interface import DecisionResult, Decisions
 
 COMMAND = "/trimtab"
 _MEMBER_SECONDS = 60.0
+DEAD_SECONDS = 45.0
+MANY_CONNECTIONS = 8
 _NOT_LINKED = "B440 your Slack account belongs to nobody who is configured; ask for your id to be listed under people"
 _OUTSIDE = "B441 only members of this workspace decide here, not guests or people of another workspace"
 
@@ -65,36 +70,52 @@ class SlackListener:
     """The running listener. ``people`` maps a Slack user id to a person's id."""
 
     def __init__(
-        self, client: WebClient, team: str, people: Mapping[str, str], decisions: Decisions, commands: Commands
+        self,
+        client: WebClient,
+        team: str,
+        people: Mapping[str, str],
+        decisions: Decisions,
+        commands: Commands,
+        intake: Intake,
     ) -> None:
         self._team = team
         self._people = dict(people)
         self._decisions = decisions
         self._commands = commands
+        self._intake = intake
         self._members = Members(client, team)
         # The library writes whole requests into its log when a signature is wrong; ours says what is worth saying.
         logger = logging.getLogger("trimtab.slack")
-        self.app = App(client=client, token_verification_enabled=False, logger=logger)
+        self.app = App(
+            client=client,
+            token_verification_enabled=False,
+            # Socket Mode is trusted for its token, and HTTP is verified before it comes here (http).
+            request_verification_enabled=False,
+            logger=logger,
+        )
         self.app.action(APPROVE)(self._approve)
         self.app.action(DENY)(self._ask_why)
         self.app.view(DENY_VIEW)(self._deny)
         self.app.command(COMMAND)(self._command)
+        self.app.event("app_home_opened")(self._home)
 
     # ------------------------------------------------ buttons
 
-    def _approve(self, ack: Callable[..., None], body: dict[str, Any], respond: Callable[..., Any]) -> None:
+    def _approve(
+        self, ack: Callable[..., None], body: dict[str, Any], client: WebClient, respond: Callable[..., Any]
+    ) -> None:
         proposal, digest = _value(body)
-        answer = self._decide(body, lambda person: self._decisions.approve(proposal, person, digest))
+        answer = self._intake.once(_key(body), _wish(body, "approve", proposal, digest), self.act)
         ack()
-        respond(text=answer, response_type="ephemeral", replace_original=False)
+        self._tell(body, client, respond, answer.text)
 
     def _ask_why(
         self, ack: Callable[..., None], body: dict[str, Any], client: WebClient, respond: Callable[..., Any]
     ) -> None:
-        refused = self._refusal(body)
+        refused = self._refusal(_wish(body, "deny"))
         ack()
         if refused:
-            respond(text=refused, response_type="ephemeral", replace_original=False)
+            self._tell(body, client, respond, refused)
             return
         proposal, digest = _value(body)
         found = self._decisions.proposal(proposal)
@@ -104,59 +125,126 @@ class SlackListener:
     def _deny(self, ack: Callable[..., None], body: dict[str, Any]) -> None:
         proposal, _, digest = str(body["view"]["private_metadata"]).partition(" ")
         reason = str(body["view"]["state"]["values"]["reason"]["text"]["value"] or "")
-        said: list[DecisionResult] = []
-
-        def decide(person: str) -> DecisionResult:
-            said.append(self._decisions.deny(proposal, person, digest, reason))
-            return said[0]
-
-        answer = self._decide(body, decide)
-        if said and isinstance(said[0], Accepted):
+        # One modal may be submitted again after a refusal, with another reason: the submission's own trigger names it.
+        answer = self._intake.once(_key(body), _wish(body, "deny", proposal, digest, reason), self.act)
+        if answer.done:
             ack()
         else:
-            ack(response_action="errors", errors={"reason": answer[:150]})
+            ack(response_action="errors", errors={"reason": answer.text[:150]})
 
     # ------------------------------------------------ the command
 
     def _command(self, ack: Callable[..., None], body: dict[str, Any]) -> None:
-        refused = self._refusal(body)
+        wish = _wish(body, "type", text=str(body.get("text") or ""))
+        ack(text=self._intake.once(_key(body), wish, self.act).text)
+
+    # ------------------------------------------------ home
+
+    def _home(self, event: dict[str, Any], body: dict[str, Any], client: WebClient) -> None:
+        if event.get("tab", "home") == "home":
+            self._publish(_wish({**body, "user_id": event["user"]}, "home"), client, "")
+
+    def _publish(self, wish: Wish, client: WebClient, note: str) -> None:
+        refused = self._refusal(wish)
+        waiting = () if refused else tuple(each for each in self._decisions.proposals() if each.open_for_decision)
+        person = self._people.get(wish.user, "")
+        client.views_publish(user_id=wish.user, view=home_view(waiting, person, refused or note))
+
+    def _tell(self, body: dict[str, Any], client: WebClient, respond: Callable[..., Any], text: str) -> None:
+        if body.get("response_url") or body.get("response_urls"):
+            respond(text=text, response_type="ephemeral", replace_original=False)
+        else:
+            self._publish(_wish(body, "home"), client, text)
+
+    # ------------------------------------------------ what is asked for
+
+    def act(self, key: str, wish: Wish) -> Answer:
+        """Do what a member wishes, once they are known to be one. What it changed is on disk before this returns."""
+        refused = self._refusal(wish)
         if refused:
-            ack(text=refused)
-            return
-        user = _user(body)
-        actor = Actor(self._people.get(user, ""), f"slack:{self._team}/{user}")
-        where = Where("slack", str(body.get("channel_id") or ""))
-        reply = self._commands.say(str(body.get("text") or ""), actor, where)
+            return Answer(refused, done=False)
+        person = self._people[wish.user]
+        match wish.verb:
+            case "approve":
+                return _told(self._decisions.approve(wish.proposal, person, wish.digest))
+            case "deny":
+                return _told(self._decisions.deny(wish.proposal, person, wish.digest, wish.text))
+        actor = Actor(person, f"slack:{self._team}/{wish.user}")
+        reply = self._commands.say(wish.text, actor, Where("slack", wish.channel, f"slack:{key}"))
         text = "\n".join(escaped(line, 500) for line in reply.text.split("\n"))
-        ack(text=f"```{text}```" if text.startswith(f"{COMMAND} ") else text)
+        return Answer(f"```{text}```" if text.startswith(f"{COMMAND} ") else text, reply.done)
+
+    def take_up(self) -> int:
+        """Act on what a process died over before it answered, and answer where Slack still listens; gives how many."""
+        taken = self._intake.take_up(self.act)
+        for wish, answer in taken:
+            if wish.answer_to:
+                try:
+                    WebhookClient(wish.answer_to, timeout=10).send(
+                        text=answer.text, response_type="ephemeral", replace_original=False
+                    )
+                except (SlackClientError, OSError):
+                    continue  # the address is old; the living message shows what was decided
+        return len(taken)
 
     # ------------------------------------------------ who
 
-    def _decide(self, body: dict[str, Any], decide: Callable[[str], DecisionResult]) -> str:
-        return self._refusal(body) or _told(decide(self._people[_user(body)]))
-
-    def _refusal(self, body: dict[str, Any]) -> str:
+    def _refusal(self, wish: Wish) -> str:
         """Why this person is not heard; "" where they are."""
-        user = _user(body)
-        teams = {_team(body), str((body.get("user") or {}).get("team_id") or self._team)}
-        if teams != {self._team} or body.get("is_enterprise_install") == "true":
+        if {wish.team, wish.user_team or self._team} != {self._team} or wish.enterprise:
             return _OUTSIDE
-        if user not in self._people:
+        if wish.user not in self._people:
             return _NOT_LINKED
-        return "" if self._members.is_member(user) else _OUTSIDE
+        return "" if self._members.is_member(wish.user) else _OUTSIDE
 
 
 class SlackConnection:
     """Socket Mode: the listener's connection to Slack. Stops with :meth:`stop`."""
 
-    def __init__(self, listener: SlackListener, app_token: str, ping_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        listener: SlackListener,
+        app_token: str,
+        ping_seconds: float = 10.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._handler = SocketModeHandler(
             listener.app, app_token, web_client=listener.app.client, ping_interval=ping_seconds, concurrency=4
         )
+        self._monotonic = monotonic
+        self._down_since: float | None = None
+        self._connections = 0
+        self._handler.client.message_listeners.append(self._hear)
 
     def start(self) -> None:
         """Connects; a connection that breaks is made anew by the client, and pinged so that a dead one is noticed."""
         self._handler.connect()  # type: ignore[no-untyped-call]
+
+    def _hear(self, _client: object, message: dict[str, Any], _raw: str | None = None) -> None:
+        if message.get("type") == "hello":
+            self._connections = int(message.get("num_connections") or 0)
+
+    def watch(self) -> str:
+        """Look after the connection: one that stays dead is made anew, whatever the client believes. Gives what to tell, or "".
+
+        Slack spreads clicks over all connections of an app, up to ten, and does not send a click again: connections that
+        nobody reads swallow them. So their number is watched as well.
+        """
+        at, client = self._monotonic(), self._handler.client
+        if client.is_connected():
+            self._down_since = None
+            if self._connections >= MANY_CONNECTIONS:
+                return f"slack counts {self._connections} connections of this app; clicks may be lost, use /trimtab or the inbox"
+            return ""
+        self._down_since = at if self._down_since is None else self._down_since
+        if at - self._down_since < DEAD_SECONDS:
+            return ""
+        self._down_since = at
+        try:
+            client.connect_to_new_endpoint(force=True)
+        except Exception as error:  # the client raises whatever its transport does
+            return f"the connection to slack is dead and cannot be made anew ({type(error).__name__})"
+        return "the connection to slack was dead and is made anew"
 
     def stop(self) -> None:
         """Closes the connection and its threads."""
@@ -179,5 +267,29 @@ def _team(body: dict[str, Any]) -> str:
     return str((body.get("team") or {}).get("id") or body.get("team_id") or "")
 
 
-def _told(result: DecisionResult) -> str:
-    return escaped(result.message if isinstance(result, Accepted) else f"{result.code} {result.reason}")
+def _wish(body: dict[str, Any], verb: str, proposal: str = "", digest: str = "", text: str = "") -> Wish:
+    """What a request asks for, without anything that it carries beside."""
+    return Wish(
+        verb=verb,
+        team=_team(body),
+        user=_user(body),
+        user_team=str((body.get("user") or {}).get("team_id") or ""),
+        enterprise=str(body.get("is_enterprise_install", "")).lower() == "true",
+        channel=str((body.get("channel") or {}).get("id") or body.get("channel_id") or ""),
+        proposal=proposal,
+        digest=digest,
+        text=text,
+        answer_to=str(body.get("response_url") or ""),
+    )
+
+
+def _key(body: dict[str, Any]) -> str:
+    """What names this one request: its trigger is Slack's own, made for each interaction, and equal in a repeat."""
+    actions = body.get("actions") or [{}]
+    return f"{_team(body)}/{_user(body)}/{body.get('trigger_id', '')}/{actions[0].get('action_ts', '')}"
+
+
+def _told(result: DecisionResult) -> Answer:
+    if isinstance(result, Accepted):
+        return Answer(escaped(result.message), done=True)
+    return Answer(escaped(f"{result.code} {result.reason}"), done=False)

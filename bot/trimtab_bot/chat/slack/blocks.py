@@ -14,6 +14,7 @@ from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
     from trimtab_bot.chat.interface import Message, Reply
+    from trimtab_bot.inbox.interface import ProposalView
 
 APPROVE = "trimtab_approve"
 DENY = "trimtab_deny"
@@ -25,6 +26,7 @@ _SECTION = 2900
 _FIELD = 1900
 _FIELDS = 10
 _REPLY = 11_000
+_PENDING = 20
 
 
 def escaped(text: str, limit: int = _SECTION) -> str:
@@ -62,35 +64,36 @@ def message_blocks(message: Message) -> list[dict[str, Any]]:
         lines = "\n".join(f"{_moment(entry.at)} {escaped(entry.text, 300)}" for entry in message.timeline)
         blocks.append(_section(lines))
     if message.ask is not None:
-        value = f"{message.ask.proposal} {message.ask.digest}"
-        blocks.append(
-            {
-                "type": "actions",
-                "block_id": "trimtab_decision",
-                "elements": [
-                    {
-                        "type": "button",
-                        "action_id": APPROVE,
-                        "style": "primary",
-                        "text": {"type": "plain_text", "text": "Approve", "emoji": False},
-                        "value": value,
-                        "confirm": {
-                            "title": {"type": "plain_text", "text": "Approve?"},
-                            "text": {"type": "plain_text", "text": _plain(message.title, 280)},
-                            "confirm": {"type": "plain_text", "text": "Approve"},
-                            "deny": {"type": "plain_text", "text": "Cancel"},
-                        },
-                    },
-                    {
-                        "type": "button",
-                        "action_id": DENY,
-                        "text": {"type": "plain_text", "text": "Deny", "emoji": False},
-                        "value": value,
-                    },
-                ],
-            }
-        )
+        blocks.append(_buttons(f"{message.ask.proposal} {message.ask.digest}", message.title, "trimtab_decision"))
     return blocks
+
+
+def _buttons(value: str, title: str, block_id: str) -> dict[str, Any]:
+    return {
+        "type": "actions",
+        "block_id": block_id,
+        "elements": [
+            {
+                "type": "button",
+                "action_id": APPROVE,
+                "style": "primary",
+                "text": {"type": "plain_text", "text": "Approve", "emoji": False},
+                "value": value,
+                "confirm": {
+                    "title": {"type": "plain_text", "text": "Approve?"},
+                    "text": {"type": "plain_text", "text": _plain(title, 280)},
+                    "confirm": {"type": "plain_text", "text": "Approve"},
+                    "deny": {"type": "plain_text", "text": "Cancel"},
+                },
+            },
+            {
+                "type": "button",
+                "action_id": DENY,
+                "text": {"type": "plain_text", "text": "Deny", "emoji": False},
+                "value": value,
+            },
+        ],
+    }
 
 
 def message_text(message: Message) -> str:
@@ -101,6 +104,33 @@ def message_text(message: Message) -> str:
 def reply_text(reply: Reply) -> str:
     """What a message's thread says: one line for each thing that happened."""
     return _cut("\n".join(f"{_moment(entry.at)} {escaped(entry.text, 400)}" for entry in reply.lines), _REPLY)
+
+
+def home_view(waiting: tuple[ProposalView, ...], person: str, note: str) -> dict[str, Any]:
+    """The app's home: what waits for a decision, with buttons where this person may decide; a note on top."""
+    blocks: list[dict[str, Any]] = [
+        {"type": "header", "text": {"type": "plain_text", "text": "Waiting for a decision", "emoji": False}}
+    ]
+    if note:
+        blocks.append(_section(note))
+    elif not waiting:
+        blocks.append(_section("Nothing waits."))
+    for each in waiting[:_PENDING]:
+        refused = each.refused_for.get(person, "")
+        blocks.append(
+            _section(
+                f"*{escaped(each.title, 300)}*\n{escaped(each.summary, 1000)}\n"
+                f"{escaped(each.id)}, {len(each.approvals)} of {each.quorum} approvals, open until {_moment(each.expires_at)}"
+            )
+        )
+        if refused:
+            blocks.append({"type": "context", "elements": [_mrkdwn(escaped(refused, 300), _FIELD)]})
+        else:
+            blocks.append(_buttons(f"{each.id} {each.digest}", each.title, f"trimtab_{each.id}"[:255]))
+        blocks.append({"type": "divider"})
+    if len(waiting) > _PENDING:
+        blocks.append(_section(f"{len(waiting) - _PENDING} more: `/trimtab status`"))
+    return {"type": "home", "blocks": blocks}
 
 
 def deny_view(value: str, title: str) -> dict[str, Any]:
