@@ -366,6 +366,21 @@ class TestClaims:
         evidence = server.ask("GET", "/v2/models/claims/alignment").json
         assert {one["modality"] for one in evidence["sketches"]} >= {"text"}
 
+    def test_an_explanation_names_the_word_and_the_picture_that_the_answer_rests_on(
+        self, server: devices.Server
+    ) -> None:
+        parameters = {"output": "score", "deadline_ms": 10_000}
+        body = {"inputs": [self.pictures(7, 1), self.asked("this is a seven")], "parameters": parameters}
+        reply = server.ask("POST", "/v2/models/claims/explain", json.dumps(body).encode())
+        assert reply.status == 200
+        picture, text = reply.json["explanations"]
+        words = {one["word"]: abs(one["value"]) for one in text["contributions"]}
+        assert (text["method"], text["modality"]) == ("occlusion", "text")
+        assert max(words, key=lambda word: words[word]) == "seven"
+        assert sum(one["value"] for one in picture["contributions"]) == pytest.approx(
+            picture["prediction"] - picture["base"], abs=1e-4
+        )
+
     def test_the_claims_are_generated_from_a_seed_and_the_graph_reads_them_as_python_does(self) -> None:
         """The joint model in numpy, by another road than onnxruntime."""
         shown = claims.claims(rows.digits().held_out, build.CLAIMS_SEED)
