@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from trimtab_config.grading import promises_of
 from trimtab_config.review import Level, Outcome, by_weight
 from trimtab_config.text.comparisons import code_span, cost_cells, group_block, state_text
 from trimtab_kernel.codes import BY_CODE
@@ -36,9 +37,12 @@ def review_markdown(review: Review, report: str = "") -> str:
     if review.findings:
         parts.append(_section("Findings", _FINDING_HEAD, map(_finding_row, review.findings), _FINDINGS, "finding"))
     comparison = review.comparison
+    promised = ""
     if comparison is not None and comparison.groups:
         devices = {each.group: each.devices for each in review.reach}
         changes = by_weight(comparison.groups, devices)
+        promises = promises_of(changes)
+        promised = f"{promises.block()}\n" if promises.groups else ""
         rows = [
             f"| {code_span(change.group)} | {' | '.join(cost_cells(cost))} |"
             for change in changes
@@ -59,12 +63,15 @@ def review_markdown(review: Review, report: str = "") -> str:
             listed = _fit(why, _WHY, "sentence")
             parts.append(f"<details><summary>Why these variants</summary>\n\n{listed}\n</details>\n")
         text = "\n".join(parts)
-        parts.append(_objects([group_block(change) for change in changes], MAX_COMMENT - len(text) - _RESERVE))
+        parts.append(
+            _objects([group_block(change) for change in changes], MAX_COMMENT - len(text) - len(promised) - _RESERVE)
+        )
     where = f" The whole report: {_text(report)}." if report else ""
     parts.append(
         "<sub>Estimates, with bounds that add up as if all figures were off the same way; a month is 730 hours."
         f" Compared {code_span(review.base)} with {code_span(review.head)}.{where}</sub>\n"
     )
+    parts.append(promised)
     return "\n".join(filter(None, parts))
 
 

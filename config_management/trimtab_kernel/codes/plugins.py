@@ -293,6 +293,18 @@ CODES: tuple[Code, ...] = (
         "Comments and checks are written as somebody; the token is taken from a file or the environment, never from a command line.",
         "Put the token into GITHUB_TOKEN, or name a file that holds it with --token-file.",
     ),
+    Code(
+        "A703",
+        "measured cost that cannot be read",
+        "An estimate is graded with what trimtab allocate prints as JSON; anything else could mean another period or unit.",
+        "Write the file with: trimtab allocate ... --output json.",
+    ),
+    Code(
+        "A704",
+        "no estimate to grade",
+        "What was promised stands hidden in the comment since it was written; grading against anything else would flatter.",
+        "Grade the comment that trimtab github comment wrote, with the same --key and account, and do not edit it.",
+    ),
     # ---- A5: the KRM function
     Code(
         "A501",

@@ -23,6 +23,7 @@ _API = "https://api.github.com"
 _ACTIONS_ACCOUNT = 41898282
 """The account that the token of a GitHub Actions run acts as: github-actions[bot]."""
 _MAX_TOKEN = 4096
+_MAX_COMMENT = 512 * 1024
 _FORBIDDEN = 403
 
 
@@ -69,6 +70,71 @@ def _configure_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sha", metavar="SHA", help="the commit to write on (default: that of --head)")
     parser.add_argument("--name", default="trimtab", help="the check's name, for branch rules")
     parser.set_defaults(usage_error=parser.error)
+
+
+def _configure_grade(parser: argparse.ArgumentParser) -> None:
+    _configure_github(parser)
+    parser.add_argument(
+        "--measured", type=Path, required=True, metavar="FILE", help="what trimtab allocate --output json printed"
+    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--pull", type=int, metavar="N", help="the pull request whose comment is graded")
+    where.add_argument(
+        "--comment",
+        type=Path,
+        metavar="FILE",
+        help="instead: a comment as trimtab github comment printed it; none is sent",
+    )
+    parser.add_argument("--key", default="fleet", help="tells several comments on one pull request apart")
+    parser.add_argument(
+        "--account", type=int, metavar="ID", help="numeric id of the token's account, where it may not ask for it"
+    )
+    parser.add_argument("--format", choices=("markdown", "json"), default="markdown", help="what is printed on stdout")
+    parser.set_defaults(usage_error=parser.error)
+
+
+def _grade(arguments: argparse.Namespace) -> ExitCode:
+    from trimtab_config.grading import MAX_MEASURED, Grading, grade, measurement_of, promises_in
+    from trimtab_config.text.gradings import graded_comment
+
+    measurement = measurement_of(_content(arguments.measured, MAX_MEASURED, "A703"), str(arguments.measured))
+    found: list[tuple[str, Grading]] = []
+
+    def graded(comment: str) -> str:
+        grading = grade(promises_in(comment), measurement)
+        text = graded_comment(comment, grading)
+        found.append((text, grading))
+        return text
+
+    if arguments.pull is None:
+        graded(_content(arguments.comment, _MAX_COMMENT, "A704").decode("utf-8", "replace"))
+    else:
+        from trimtab_plugins.github.comments import marker, regrade
+
+        if not arguments.repository:
+            arguments.usage_error("--repository OWNER/NAME is needed to write to GitHub")
+        marker(arguments.key)
+        client = _client(arguments)
+        account = _account(client, arguments.account)
+        repository = _repository(client, arguments.repository)
+        written = regrade(repository, account, arguments.pull, arguments.key, graded)
+        sys.stderr.write(f"{written.what} {written.url}\n")
+    text, grading = found[-1]
+    if arguments.format == "json":
+        text = json.dumps(grading.to_json(), indent=2, sort_keys=True) + "\n"
+    sys.stdout.write(text)
+    return ExitCode.DONE
+
+
+def _content(file: Path, limit: int, code: str) -> bytes:
+    try:
+        with file.open("rb") as source:
+            content = source.read(limit + 1)
+    except OSError as error:
+        raise InputError(Problem(code, str(file), got=type(error).__name__, expected="a file")) from error
+    if len(content) > limit:
+        raise InputError(Problem(code, str(file), got=f"more than {limit} bytes", expected="a smaller file"))
+    return content
 
 
 def _comment(arguments: argparse.Namespace) -> ExitCode:
@@ -191,6 +257,18 @@ COMMAND = Command(
             ),
             configure=_configure_comment,
             run=_comment,
+        ),
+        Command(
+            name="grade",
+            summary="Grade the estimate of a comment with what devices measured since, in the same comment.",
+            details="The estimate with its bounds stands hidden in the comment since it was written. The comment gains a"
+            " section with each group's measured month and the calibration error; an equal one is not written again.",
+            examples=(
+                "trimtab github grade --pull 12 --repository acme/fleet --measured measured.json",
+                "trimtab github grade --comment comment.md --measured measured.json",
+            ),
+            configure=_configure_grade,
+            run=_grade,
         ),
         Command(
             name="check",

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 from github import UnknownObjectException
 
 from trimtab_config.githost.github_reading import outside
+from trimtab_config.text.gradings import with_grade_of
 from trimtab_kernel.problems import InputError, Problem, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from github.Issue import Issue
     from github.IssueComment import IssueComment
     from github.Repository import Repository
@@ -41,7 +44,10 @@ def marker(key: str) -> str:
 
 
 def upsert(repository: Repository, account: int, number: int, key: str, text: str) -> Written:
-    """Make the comment of ``key`` on pull request ``number`` say ``text``. Raises OutsideError."""
+    """Make the comment of ``key`` on pull request ``number`` say ``text``. Raises OutsideError.
+
+    Where it was graded already and promises the same as before, the grade stays.
+    """
     first = marker(key)
     body = f"{first}\n{text}"
     with outside(f"cannot write the comment on pull request {number}"):
@@ -54,10 +60,25 @@ def upsert(repository: Repository, account: int, number: int, key: str, text: st
             return Written("created", own[0].html_url)
         kept = own[0]
         _remove(own[1:])
-        if kept.body.replace("\r\n", "\n") == body:
-            return Written("unchanged", kept.html_url)
-        kept.edit(body)
-        return Written("updated", kept.html_url)
+        return _edited(kept, with_grade_of(kept.body, body))
+
+
+def regrade(repository: Repository, account: int, number: int, key: str, graded: Callable[[str], str]) -> Written:
+    """Make the comment of ``key`` what ``graded`` makes of it. Raises InputError (A704) where there is none, OutsideError."""
+    first = marker(key)
+    with outside(f"cannot grade the comment on pull request {number}"):
+        own = _own(repository.get_issue(number), account, first)
+        if not own:
+            got = f"no comment of this account and key on pull request {number}"
+            raise InputError(Problem("A704", got=got, expected="one that trimtab github comment wrote"))
+        return _edited(own[0], graded(own[0].body))
+
+
+def _edited(comment: IssueComment, body: str) -> Written:
+    if comment.body.replace("\r\n", "\n") == body:
+        return Written("unchanged", comment.html_url)
+    comment.edit(body)
+    return Written("updated", comment.html_url)
 
 
 def _own(issue: Issue, account: int, first: str) -> list[IssueComment]:

@@ -224,3 +224,66 @@ def test_mistakes_are_named(stand: Stand, capsys: pytest.CaptureFixture[str], mo
     assert "ghs_wrong" not in shown
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
     assert main(["github", "comment", "--base", "main", "--pull", "1"]) == 64
+
+
+def measured(tmp_path: Path, amount: str) -> Path:
+    """What a day of kiosk-emea cost, as trimtab allocate prints it."""
+    file = tmp_path / "measured.json"
+    rows = [{"group": "kiosk-emea", "currency": "EUR", "parts": {"device": amount, "idle": "1"}}]
+    groups = [{"group": "kiosk-emea", "currency": "EUR", "deviceHours": 16_800, "unreportedHours": 0}]
+    period = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"}
+    file.write_text(json.dumps({"period": period, "rows": rows, "groups": groups}))
+    return file
+
+
+def test_the_same_comment_is_graded_and_an_equal_grade_is_not_written(
+    stand: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(stand.arguments("--pull", "1")) == 0
+    assert main(stand.arguments("--pull", "2", head="broken")) == 1
+    promised, broken = stand.bodies()
+    capsys.readouterr()
+    place = ("--repository", "acme/fleet", "--api-url", stand.rig.base_url, "--token-file", str(stand.token))
+
+    def grade(amount: str, pull: str = "1", *more: str) -> int:
+        return main(["github", "grade", *place, "--pull", pull, "--measured", str(measured(tmp_path, amount)), *more])
+
+    assert grade("882") == 0
+    shown = capsys.readouterr()
+    assert "updated http" in shown.err
+    assert "### Graded with what devices measured: 1 of 1 measured group within its bounds" in shown.out
+    graded, other = stand.bodies()
+    assert (graded, other) == (shown.out, broken), "the other pull request's comment is not touched"
+    writes = len(stand.rig.writes())
+    assert grade("882", "1", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["within"] == 1
+    assert main(stand.arguments("--pull", "1")) == 0, "the comment written anew promises the same"
+    assert len(stand.rig.writes()) == writes
+    assert grade("1500") == 0
+    assert stand.bodies()[0].count("### Graded") == 1
+    assert "**above** its bounds" in stand.bodies()[0]
+    assert grade("882", "2") == 1, "what cannot be rendered promised nothing"
+    assert "A704" in capsys.readouterr().err
+    assert grade("882", "1", "--key", "other") == 1
+    assert "A704" in capsys.readouterr().err
+    tip = stand.scratch.tip("change")
+    stand.scratch.commit(fleet(deviceCount_640=b"deviceCount: 800"), tip, branch="change")
+    assert main(stand.arguments("--pull", "1")) == 0
+    assert "### Graded" not in stand.bodies()[0], "another promise was not measured"
+    assert promised.partition("\n")[0] == stand.bodies()[0].partition("\n")[0]
+
+
+def test_a_printed_comment_is_graded_without_a_host(
+    stand: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a merge request on GitLab, whose note somebody else keeps."""
+    before = len(stand.rig.log)
+    assert main(stand.arguments()) == 0
+    comment = tmp_path / "comment.md"
+    comment.write_text(capsys.readouterr().out)
+    asked = ["github", "grade", "--comment", str(comment), "--measured"]
+    assert main([*asked, str(measured(tmp_path, "882"))]) == 0
+    assert "1 of 1 measured group within its bounds" in capsys.readouterr().out
+    assert len(stand.rig.log) == before
+    assert main([*asked, str(comment)]) == 1
+    assert "A703" in capsys.readouterr().err
