@@ -263,6 +263,6 @@ def test_a_short_soak_loses_no_request_and_keeps_its_memory(tmp_path: Path) -> N
 @pytest.mark.long
 @pytest.mark.timeout(SECONDS + 120)
 def test_a_soak_at_seventy_percent_loses_no_request_and_keeps_its_memory_within_three_percent(tmp_path: Path) -> None:
-    """Half of the cycles held more than six tenths of saturation; a machine that is busy with other things cannot hinder it,
-    since it makes saturation smaller as well."""
-    soak(tmp_path, SECONDS, swap=5, scrape=1, probe=0.5, steady=3.5, least=0.6, limit=0.03)
+    """What was held is printed; it is judged too small where half of the cycles held less than half of saturation. A machine
+    that is busy with other things cannot hinder it, since it makes saturation smaller as well."""
+    soak(tmp_path, SECONDS, swap=5, scrape=1, probe=0.5, steady=3.5, least=0.5, limit=0.03)
