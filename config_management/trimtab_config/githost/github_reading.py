@@ -112,7 +112,8 @@ class outside:  # noqa: N801 - reads as a statement
             raise OutsideError(f"{self._what}: no answer from GitHub ({type(error).__name__})") from error
         if isinstance(error, json.JSONDecodeError):
             raise OutsideError(f"{self._what}: GitHub's answer is not JSON; try again") from error
-        if isinstance(error, AssertionError) and error.args:  # PyGithub's way to refuse an address of another host
+        redirected = type(error) is RuntimeError and "redirected" in str(error)
+        if redirected or (isinstance(error, AssertionError) and error.args):  # PyGithub's ways to refuse another host
             raise OutsideError(f"{self._what}: GitHub named an address that is not its own") from error
 
 

@@ -23,6 +23,7 @@ import jwt
 import requests
 
 from tests.rigs.github.objects import Commit, GitError, Objects, Person
+from tests.rigs.github.shapes import account, own_account, repository
 from tests.rigs.http_server import BoundedServer
 
 Json: TypeAlias = Any
@@ -283,7 +284,7 @@ class GitHubRig:
             if user is None:
                 raise _no(401, "Bad credentials")
             self._sync()
-            for known, pattern, action in _ROUTES:
+            for known, pattern, action in ROUTES:
                 match = re.fullmatch(pattern.replace("{repo}", re.escape(f"/repos/{self.repository}")), path)
                 if match is not None and known == method:
                     status, content = action(self, user, given, query, *match.groups())
@@ -307,11 +308,37 @@ class GitHubRig:
         if app is None or claims.get("iss") != str(app.id):
             raise _no(401, "A JSON web token could not be decoded")
         if path == "/app":
-            return 200, {"id": app.id, "slug": app.slug, "name": app.slug, "url": self.url("app")}
+            return 200, self.app_json()
         if path != f"/app/installations/{app.installation}/access_tokens":
             raise _no(404, "Not Found")
+        return 201, self.app_token_json(given)
+
+    def app_json(self) -> Json:
+        """The App."""
+        app = self.app
+        assert app is not None
+        owner = self.repository.partition("/")[0]
+        return {
+            "id": app.id,
+            "node_id": f"A_{app.id}",
+            "slug": app.slug,
+            "name": app.slug,
+            "owner": self.user_json(User(owner, 2, "", "Organization")),
+            "description": None,
+            "external_url": f"http://{self.address}/{app.slug}",
+            "html_url": f"http://{self.address}/apps/{app.slug}",
+            "created_at": "2026-01-01T00:00:00Z",
+            "updated_at": "2026-01-01T00:00:00Z",
+            "permissions": {"contents": "write", "metadata": "read"},
+            "events": ["push"],
+        }
+
+    def app_token_json(self, given: Json) -> Json:
+        """A token of the App's installation."""
+        app = self.app
+        assert app is not None
         until = datetime.fromtimestamp(time.time() + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return 201, {"token": app.robot.token, "expires_at": until, "permissions": given.get("permissions", {})}
+        return {"token": app.robot.token, "expires_at": until, "permissions": given.get("permissions", {})}
 
     def _page(self, path: str, query: dict[str, str], found: list[Json], headers: dict[str, str]) -> list[Json]:
         size, page = min(100, int(query.get("per_page", 30))), int(query.get("page", 1))
@@ -343,40 +370,46 @@ class GitHubRig:
         """An address below the repository."""
         return f"http://{self.address}{PREFIX}/repos/{self.repository}/" + "/".join(map(str, parts))
 
+    def page(self, *parts: object) -> str:
+        """An address of the site, for people."""
+        return f"http://{self.address}/{self.repository}/" + "/".join(map(str, parts))
+
     def user_json(self, user: User) -> Json:
         """An account."""
-        return {
-            "login": user.login,
-            "id": user.id,
-            "type": user.kind,
-            "url": f"http://{self.address}{PREFIX}/users/{user.login}",
-        }
+        site = f"http://{self.address}"
+        return account(f"{site}{PREFIX}", site, user.login, user.id, user.kind)
 
     def repository_json(self) -> Json:
         """The repository."""
-        owner, _, name = self.repository.partition("/")
-        return {
-            "id": 1,
-            "name": name,
-            "full_name": self.repository,
-            "owner": {"login": owner, "id": 2, "type": "Organization"},
-            "default_branch": "main",
-            "private": True,
-            "url": f"http://{self.address}{PREFIX}/repos/{self.repository}",
-        }
+        site = f"http://{self.address}"
+        owner = self.user_json(User(self.repository.partition("/")[0], 2, "", "Organization"))
+        return repository(f"{site}{PREFIX}", site, self.repository, owner)
 
     def ref_json(self, ref: str, sha: str) -> Json:
         """A ref."""
-        return {"ref": ref, "url": self.url("git", ref), "object": {"sha": sha, "type": "commit"}}
+        target = {"sha": sha, "type": "commit", "url": self.url("git/commits", sha)}
+        return {"ref": ref, "node_id": f"REF_{ref}", "url": self.url("git", ref), "object": target}
 
     def git_commit_json(self, commit: Commit) -> Json:
         """A commit of the git data API."""
         return {
             "sha": commit.sha,
+            "node_id": f"C_{commit.sha}",
             "url": self.url("git/commits", commit.sha),
+            "html_url": self.page("commit", commit.sha),
+            "verification": {
+                "verified": False,
+                "reason": "unsigned",
+                "signature": None,
+                "payload": None,
+                "verified_at": None,
+            },
             "message": commit.message,
             "tree": {"sha": commit.tree, "url": self.url("git/trees", commit.tree)},
-            "parents": [{"sha": sha, "url": self.url("git/commits", sha)} for sha in commit.parents],
+            "parents": [
+                {"sha": sha, "url": self.url("git/commits", sha), "html_url": self.page("commit", sha)}
+                for sha in commit.parents
+            ],
             "author": _person_json(commit.author),
             "committer": _person_json(commit.committer),
         }
@@ -385,8 +418,11 @@ class GitHubRig:
         """A commit of the repository's history."""
         return {
             "sha": commit.sha,
+            "node_id": f"C_{commit.sha}",
             "url": self.url("commits", commit.sha),
-            "commit": self.git_commit_json(commit),
+            "html_url": self.page("commit", commit.sha),
+            "comments_url": self.url("commits", commit.sha, "comments"),
+            "commit": {**self.git_commit_json(commit), "comment_count": 0},
             "parents": [{"sha": sha, "url": self.url("commits", sha)} for sha in commit.parents],
             "author": None,
             "committer": None,
@@ -402,6 +438,25 @@ class GitHubRig:
             "url": self.url("pulls", pull.number),
             "html_url": f"http://{self.address}/{self.repository}/pull/{pull.number}",
             "issue_url": self.url("issues", pull.number),
+            "diff_url": self.page("pull", f"{pull.number}.diff"),
+            "patch_url": self.page("pull", f"{pull.number}.patch"),
+            "commits_url": self.url("pulls", pull.number, "commits"),
+            "comments_url": self.url("issues", pull.number, "comments"),
+            "review_comments_url": self.url("pulls", pull.number, "comments"),
+            "review_comment_url": self.url("pulls/comments{/number}"),
+            "statuses_url": self.url("statuses", pull.head),
+            "_links": {
+                name: {"href": self.url("pulls", pull.number, name)}
+                for name in (
+                    *("self", "html", "issue", "comments", "review_comments", "review_comment", "commits", "statuses"),
+                )
+            },
+            "author_association": "MEMBER",
+            "auto_merge": None,
+            "assignee": None,
+            "labels": [],
+            "locked": False,
+            "milestone": None,
             "state": pull.state,
             "title": pull.title,
             "body": pull.body,
@@ -417,7 +472,12 @@ class GitHubRig:
         }
         if whole:
             pull.reads += 1
-            content |= {"merged": pull.merged_at is not None, "mergeable": None}
+            content |= {"merged": pull.merged_at is not None, "mergeable": None, "mergeable_state": "unknown"}
+            content |= {"merged_by": self.user_json(pull.user) if pull.merged_at else None}
+            content |= {"maintainer_can_modify": False}
+            content |= dict.fromkeys(
+                ("additions", "deletions", "changed_files", "comments", "commits", "review_comments"), 0
+            )
             if pull.state == "open" and pull.reads > 1:
                 tree = self.objects.merge_tree(base, pull.head)
                 content["mergeable"] = tree is not None
@@ -430,12 +490,15 @@ class GitHubRig:
 
     def _end_json(self, branch: str, sha: str) -> Json:
         owner = self.repository.partition("/")[0]
-        return {"ref": branch, "label": f"{owner}:{branch}", "sha": sha, "repo": self.repository_json()}
+        repo = self.repository_json()
+        return {"ref": branch, "label": f"{owner}:{branch}", "sha": sha, "repo": repo, "user": repo["owner"]}
 
     def comment_json(self, comment: Comment) -> Json:
         """A comment."""
         return {
             "id": comment.id,
+            "node_id": f"IC_{comment.id}",
+            "author_association": "MEMBER",
             "url": self.url("issues/comments", comment.id),
             "html_url": f"http://{self.address}/{self.repository}/pull/{comment.number}#issuecomment-{comment.id}",
             "issue_url": self.url("issues", comment.number),
@@ -450,6 +513,9 @@ class GitHubRig:
         """A review."""
         return {
             "id": review.id,
+            "node_id": f"PRR_{review.id}",
+            "author_association": "MEMBER",
+            "_links": {name: {"href": self.url("pulls", review.number)} for name in ("html", "pull_request")},
             "user": self.user_json(review.user),
             "body": review.body,
             "state": review.state,
@@ -462,12 +528,12 @@ class GitHubRig:
     # ------------------------------------------------------------ git data
 
     def get_user(self, user: User, _: Json, __: Json) -> tuple[int, Json]:
-        return 200, self.user_json(user)
+        return 200, own_account(self.user_json(user))
 
     def get_account(self, _: User, __: Json, ___: Json, login: str) -> tuple[int, Json]:
         for user in self.users.values():
             if user.login == urllib.parse.unquote(login):
-                return 200, self.user_json(user)
+                return 200, own_account(self.user_json(user))
         raise _no(404, "Not Found")
 
     def get_repository(self, _: User, __: Json, ___: Json) -> tuple[int, Json]:
@@ -516,7 +582,8 @@ class GitHubRig:
             raise _no(404, "Not Found")
         content = self.objects.git("cat-file", "blob", sha)
         coded = base64.encodebytes(content).decode()
-        return 200, {"sha": sha, "size": len(content), "encoding": "base64", "content": coded, "url": self.url(sha)}
+        more = {"size": len(content), "encoding": "base64", "content": coded}
+        return 200, {"sha": sha, "node_id": f"B_{sha}", "url": self.url("git/blobs", sha), **more}
 
     def create_tree(self, _: User, given: Json, __: Json) -> tuple[int, Json]:
         index = self.objects.path / f"index-{threading.get_ident()}-{time.monotonic_ns()}"
@@ -605,6 +672,10 @@ class GitHubRig:
         assert base is not None
         return 200, {
             "url": self.url("compare", basehead),
+            "html_url": self.page("compare", basehead),
+            "permalink_url": self.page("compare", basehead),
+            "diff_url": self.page("compare", f"{basehead}.diff"),
+            "patch_url": self.page("compare", f"{basehead}.patch"),
             "status": status,
             "ahead_by": ahead,
             "behind_by": behind,
@@ -613,7 +684,11 @@ class GitHubRig:
             "merge_base_commit": self.commit_json(base),
             "commits": [],
             "files": [
-                {"filename": path, "status": names.get(letter, "changed"), "sha": None}
+                {
+                    **{"filename": path, "status": names.get(letter, "changed"), "sha": None},
+                    **{f"{name}_url": self.page(name, two, path) for name in ("blob", "raw", "contents")},
+                    **dict.fromkeys(("additions", "deletions", "changes"), 0),
+                }
                 for letter, path in self.objects.changed(middle, two)
             ],
         }
@@ -698,8 +773,19 @@ class GitHubRig:
 
     def get_issue(self, _: User, __: Json, ___: Json, number: str) -> tuple[int, Json]:
         pull = self._pull(number)
-        content = {key: self.pull_json(pull, whole=False)[key] for key in ("number", "id", "title", "body", "state")}
-        return 200, {**content, "url": self.url("issues", number), "user": self.user_json(pull.user)}
+        known = self.pull_json(pull, whole=False)
+        kept = (
+            *("number", "id", "node_id", "title", "body", "state", "html_url", "user", "assignee", "labels", "locked"),
+            *("milestone", "created_at", "updated_at", "closed_at", "comments_url", "author_association"),
+        )
+        return 200, {
+            **{key: known[key] for key in kept},
+            "url": self.url("issues", number),
+            "repository_url": self.repository_json()["url"],
+            "labels_url": self.url("issues", number, "labels{/name}"),
+            "events_url": self.url("issues", number, "events"),
+            "comments": 0,
+        }
 
     def list_comments(self, _: User, __: Json, ___: Json, number: str) -> tuple[int, Json]:
         found = [comment for _, comment in sorted(self.comments.items()) if comment.number == int(number)]
@@ -742,9 +828,24 @@ class GitHubRig:
         if self.objects.kind(given["head_sha"]) != "commit":
             raise _no(422, f"No commit found for SHA: {given['head_sha']}")
         self._next += 1
-        made = {**given, "id": self._next, "url": self.url("check-runs", self._next), "app": {"id": user.id}}
-        made.setdefault("status", "queued")
-        made.setdefault("conclusion", None)
+        output = {"title": None, "summary": None, "text": None, **given.get("output", {})}
+        made = {
+            "status": "queued",
+            "conclusion": None,
+            "external_id": "",
+            **given,
+            "id": self._next,
+            "node_id": f"CR_{self._next}",
+            "url": self.url("check-runs", self._next),
+            "html_url": self.page("runs", self._next),
+            "details_url": self.page("runs", self._next),
+            "output": {**output, "annotations_count": 0, "annotations_url": self.url("check-runs", "annotations")},
+            "started_at": _now(),
+            "completed_at": None,
+            "check_suite": {"id": 1},
+            "pull_requests": [],
+            "app": None if self.app is None else self.app_json(),
+        }
         self.checks[self._next] = made
         return 201, made
 
@@ -752,7 +853,7 @@ class GitHubRig:
         found = self.checks.get(int(number))
         if found is None:
             raise _no(404, "Not Found")
-        found.update(given)
+        found.update({**given, "output": {**found["output"], **given.get("output", {})}})
         return 200, found
 
     def list_checks(self, _: User, __: Json, query: Json, sha: str) -> tuple[int, Json]:
@@ -766,11 +867,17 @@ class GitHubRig:
             raise _no(422, f"No commit found for SHA: {sha}")
         self._next += 1
         made = {
+            "description": None,
+            "target_url": None,
             **given,
             "id": self._next,
+            "node_id": f"S_{self._next}",
             "sha": sha,
             "url": self.url("statuses", sha),
+            "avatar_url": f"http://{self.address}/avatars/{user.id}",
             "creator": self.user_json(user),
+            "created_at": _now(),
+            "updated_at": _now(),
         }
         self.statuses.append(made)
         return 201, made
@@ -784,11 +891,12 @@ class GitHubRig:
             "statuses": list(newest.values()),
             "repository": self.repository_json(),
             "url": self.url("commits", sha, "status"),
+            "commit_url": self.url("commits", sha),
         }
 
 
 _Action: TypeAlias = Callable[..., tuple[int, Json]]
-_ROUTES: tuple[tuple[str, str, _Action], ...] = (
+ROUTES: tuple[tuple[str, str, _Action], ...] = (
     ("GET", "/user", GitHubRig.get_user),
     ("GET", "/users/([^/]+)", GitHubRig.get_account),
     ("GET", "{repo}", GitHubRig.get_repository),
