@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from trimtab_config.bills.cells import CellError, currency, moment, number, tags
-from trimtab_config.bills.charges import DIMENSIONS, PLACES, Category, Charge, Place, Standing
+from trimtab_config.bills.cells import CellError, currency, moment, month_of, number, tags
+from trimtab_config.bills.charges import DIMENSIONS, NOWHERE, PLACES, Category, Charge, Place, Standing
 from trimtab_config.bills.columns import Bound, Columns
 from trimtab_config.bills.files import BillFile, open_rows
 from trimtab_config.bills.statement import plain
@@ -41,7 +41,8 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of a table of charges, in their order."""
 _BATCH = 4096
-_NEEDED = ("billing_start", "start", "end", "currency", "amount")
+_NEEDED = ("start", "currency", "amount")
+_ALSO = {"start": ("start", "time"), "group": ("group", "device_group")}
 
 
 def schema() -> pa.Schema:
@@ -140,11 +141,13 @@ def _text(value: object) -> str:
 
 # ---------------------------------------------------------------- reading
 
-_COLUMNS = Columns({name: (name,) for name in COLUMNS}, _NEEDED)
+_COLUMNS = Columns({name: _ALSO.get(name, (name,)) for name in COLUMNS}, _NEEDED)
 
 
 def read_charges(path: Path) -> Iterator[Charge]:
-    """The charges of a table, one after another.
+    """The charges of a table, one after another. ``start`` (or ``time``), ``currency`` and ``amount`` are enough of columns.
+
+    A place that is given is where a charge belongs, whether its standing is given or not.
 
     Raises InputError (F701, F702, F703) for what is no such table, OutsideError where the file cannot be read.
     """
@@ -159,13 +162,16 @@ def read_charges(path: Path) -> Iterator[Charge]:
 
 def _charge(row: Bound) -> Charge:
     amount = row.read("amount", number)
-    billing_start = row.read("billing_start", _day)
+    place = Place(*(row.text(dimension) for dimension in DIMENSIONS))
+    standing = Standing.UNJOINED if place == NOWHERE else Standing.ATTRIBUTED
+    start = row.read("start", moment)
+    first, after = month_of(start)
     return Charge(
         source=row.text("source"),
-        billing_start=billing_start,
-        billing_end=row.read("billing_end", _day) if row.text("billing_end") else billing_start,
-        start=row.read("start", moment),
-        end=row.read("end", moment),
+        billing_start=row.read("billing_start", _day) if row.text("billing_start") else first,
+        billing_end=row.read("billing_end", _day) if row.text("billing_end") else after,
+        start=start,
+        end=row.read("end", moment) if row.text("end") else start,
         currency=row.read("currency", currency),
         amount=amount,
         effective=row.read("effective", number) if row.text("effective") else amount,
@@ -184,9 +190,9 @@ def _charge(row: Bound) -> Charge:
         quantity=row.read("quantity", number) if row.text("quantity") else None,
         unit=row.text("unit"),
         tags=row.read("tags", tags) if row.text("tags") else (),
-        standing=row.read("standing", _member(Standing)) if row.text("standing") else Standing.UNJOINED,
+        standing=row.read("standing", _member(Standing)) if row.text("standing") else standing,
         orphan=row.text("orphan"),
-        place=Place(*(row.text(dimension) for dimension in DIMENSIONS)),
+        place=place,
         grade=row.text("grade") or "measured",
         invoice=row.text("invoice"),
         low=row.read("low", number) if row.text("low") else None,

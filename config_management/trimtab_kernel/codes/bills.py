@@ -83,4 +83,10 @@ CODES: tuple[Code, ...] = (
         "A month is a year and a month; anything else could mean two.",
         "Write it as in 2026-10.",
     ),
+    Code(
+        "F714",
+        "budget question refused",
+        "A date or a file name of the command is none that it can use.",
+        "Write dates as in 2026-10-20; drawings are SVG.",
+    ),
 )
