@@ -241,25 +241,20 @@ class SlackRig:
             return status, content.decode()
 
     def _envelope(self, kind: str, payload: dict[str, Json], times: int = 1) -> Json:
+        responds = kind == "interactive" and payload["type"] == "block_actions" and "response_url" in payload
+        self._expected = len(self.responses) + times
+        name = f"envelope-{next(self._numbers)}"
         if self.http:
             body, headers = self.request(kind, payload)
             answers = [self.send(body, headers) for _ in range(times)]
             assert {status for status, _ in answers} == {200}, answers
-            return answers[0][1]
-        self.await_listener()
+            self.acks[name] = answers[0][1]
+        else:
+            self._send_envelope(name, kind, payload, times)
         with self._changed:
-            connection = self._connections[-1]
-        name = f"envelope-{next(self._numbers)}"
-        text = json.dumps({"type": kind, "envelope_id": name, "accepts_response_payload": True, "payload": payload})
-        for _ in range(times):
-            asyncio.run_coroutine_threadsafe(connection.socket.send_text(text), connection.loop).result(PATIENCE)
-        responds = kind == "interactive" and payload["type"] == "block_actions" and "response_url" in payload
-        self._expected = len(self.responses) + times
-        with self._changed:
-            before = len(self.responses) + len(self.views)
-            del before
             assert self._changed.wait_for(lambda: name in self.acks, PATIENCE), "no acknowledgement"
             if responds:
+                # What is said to the person alone comes after the acknowledgement.
                 wanted = str(payload["response_url"]).rpartition("/")[2]
                 self._changed.wait_for(
                     lambda: (
@@ -269,6 +264,14 @@ class SlackRig:
                     PATIENCE,
                 )
             return self.acks[name]
+
+    def _send_envelope(self, name: str, kind: str, payload: dict[str, Json], times: int) -> None:
+        self.await_listener()
+        with self._changed:
+            connection = self._connections[-1]
+        text = json.dumps({"type": kind, "envelope_id": name, "accepts_response_payload": True, "payload": payload})
+        for _ in range(times):
+            asyncio.run_coroutine_threadsafe(connection.socket.send_text(text), connection.loop).result(PATIENCE)
 
     # ------------------------------------------------ what the app calls
 
