@@ -285,6 +285,29 @@ class NarratorFile:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertmanagerFile:
+    """An Alertmanager that incidents are sent to."""
+
+    url: TextField
+
+
+@dataclass(frozen=True, slots=True)
+class PagerDutyFile:
+    """PagerDuty, or what takes its Events API v2. ``routing_key_file`` holds the integration's key."""
+
+    routing_key_file: TextField
+    url: TextField = "https://events.pagerduty.com/v2/enqueue"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsFile:
+    """Who else is told of incidents."""
+
+    alertmanager: AlertmanagerFile | None = None
+    pagerduty: PagerDutyFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseFile:
     """PostgreSQL instead of files in the state directory. ``url_file`` holds ``postgresql://USER:PASSWORD@HOST/DATABASE``."""
 
@@ -343,6 +366,7 @@ class BotFile:
     narrator: NarratorFile | None = None
     database: DatabaseFile | None = None
     leader: LeaderFile | None = None
+    outputs: OutputsFile | None = None
 
 
 # ---------------------------------------------------------------- what the bot works with
@@ -421,6 +445,15 @@ class NarratorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputsSettings:
+    """See :class:`OutputsFile`; "" and None for what is not told."""
+
+    alertmanager_url: str
+    pagerduty_url: str
+    routing_key_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class LeaderSettings:
     """See :class:`LeaderFile`; ``duration`` in whole seconds."""
 
@@ -468,6 +501,7 @@ class Configuration:
     narrator: NarratorSettings | None = None
     database: Path | None = None
     leader: LeaderSettings | None = None
+    outputs: OutputsSettings | None = None
 
     @property
     def store_path(self) -> Path:
@@ -573,6 +607,7 @@ class _Judge:
             ),
             database=None if file.database is None else _absolute(folder, file.database.url_file),
             leader=leader,
+            outputs=None if file.outputs is None else _outputs(file.outputs, folder),
         )
 
     def leader(self, file: BotFile, section: LeaderFile, folder: Path) -> LeaderSettings:
@@ -719,6 +754,15 @@ def _rule(file: ApprovalRuleFile) -> ApprovalRule:
 def _automatic(file: AutomaticRuleFile) -> AutomaticRule:
     return AutomaticRule(
         file.name, file.remedies, file.environments, file.max_devices, float(file.max_share), file.per_day
+    )
+
+
+def _outputs(file: OutputsFile, folder: Path) -> OutputsSettings:
+    pager = file.pagerduty
+    return OutputsSettings(
+        "" if file.alertmanager is None else file.alertmanager.url,
+        "" if pager is None else pager.url,
+        None if pager is None else _absolute(folder, pager.routing_key_file),
     )
 
 

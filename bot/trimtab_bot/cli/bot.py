@@ -52,6 +52,12 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         with ExitStack() as stack:
             stack.callback(server.stop)
             print(f"inbox {server.start()}", flush=True)
+            if configuration.outputs is not None:
+                from trimtab_bot.outputs.service import running_outputs
+
+                stack.enter_context(
+                    running_outputs(configuration.outputs, ports.store, leadership, followers, time.time)
+                )
             if configuration.slack is not None:
                 from trimtab_bot.chat.service import slack_chat
 

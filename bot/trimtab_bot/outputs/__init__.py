@@ -1,0 +1,1 @@
+"""Incidents told to alert receivers: Alertmanager, and whatever takes PagerDuty's events."""
