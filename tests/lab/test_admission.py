@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
+from collections.abc import Container
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
 from tests.lab.cluster import Cluster
-from tests.lab.processes import wait_for
+from tests.lab.processes import Processes, free_port, listening, system_program, wait_for
 from tests.policy_inputs import tables
 from trimtab_config.catalog import Catalog, build_catalog
 from trimtab_config.cost.estimate import Estimator
 from trimtab_config.plan.planner import Planner
-from trimtab_config.policy.admission import EXPRESSIONS, validating_policies
+from trimtab_config.policy.admission import EXPRESSIONS, validating_policies, webhook_configuration
 from trimtab_config.policy.cases import base_fleet, changed
 from trimtab_config.policy.gate import PolicyGate
 from trimtab_config.policy.input import PolicyInputs
 from trimtab_config.policy.interface import PolicyLevel
-from trimtab_config.policy.shipped import gate_of
+from trimtab_config.policy.shipped import gate_of, shipped_bundle
 from trimtab_config.render.bundle import Compiler
 from trimtab_config.render.evidence import offline_evidence
 from trimtab_config.spec.reader import read_documents
@@ -33,7 +38,7 @@ PATHS = {
     "EdgeAIDeployment": "apis/apexlogic.ai/v1/namespaces/{namespace}/edgeaideployments",
     "OnDeviceModel": "apis/mobileai.apexlogic.com/v1/namespaces/{namespace}/ondevicemodels",
 }
-ID = re.compile(r"\b(?:finops|alignment|input)\.[a-z-]+(?::\w+)?@\S+?(?=: got)")
+ID = re.compile(r"\b(?:finops|alignment|input)\.[a-z-]+(?::[\w.-]+)?@\S+?(?=: got)")
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def cases() -> tuple[list[Asked], Catalog]:
     return asked, found
 
 
-def asked_of(catalog: Catalog, gate: PolicyGate, case: str) -> list[Asked]:
+def asked_of(catalog: Catalog, gate: PolicyGate, case: str, rules: Container[str] = EXPRESSIONS) -> list[Asked]:
     inputs, planner, estimator = PolicyInputs(catalog, offline_evidence), Planner(catalog), Estimator(catalog, None)
     asked = []
     for group in catalog.groups:
@@ -99,7 +104,7 @@ def asked_of(catalog: Catalog, gate: PolicyGate, case: str) -> list[Asked]:
         items = {item["kind"]: dict(item) for item in bundle.objects if item["kind"] in PATHS}
         for placement, decision in zip(plan.placements, decisions, strict=True):
             denied, warned = (
-                frozenset(item.id for item in decision.findings if item.rule in EXPRESSIONS and item.level is level)
+                frozenset(item.id for item in decision.findings if item.rule in rules and item.level is level)
                 for level in (PolicyLevel.DENY, PolicyLevel.WARN)
             )
             asked.append(Asked(case, items[placement.document.kind], denied, warned))
@@ -135,6 +140,18 @@ def apart(pool: urllib3.PoolManager, cluster: Cluster, asked: list[Asked]) -> li
     return found
 
 
+def agreed(pool: urllib3.PoolManager, cluster: Cluster, asked: list[Asked]) -> None:
+    """Waits until the API server has taken up what was applied, and says what rendering says of everything."""
+    left: list[str] = []
+
+    def agree() -> bool:
+        left[:] = apart(pool, cluster, asked)
+        return not left
+
+    wait_for(agree, "admission agrees with rendering", 90, told=lambda: "\n".join(left[:10]))
+
+
+@pytest.mark.timeout(300)
 def test_the_api_server_decides_by_itself_what_rendering_decides(cluster: Cluster) -> None:
     asked, policies = cases()
     assert len(asked) >= 150
@@ -151,13 +168,7 @@ def test_the_api_server_decides_by_itself_what_rendering_decides(cluster: Cluste
     cluster.apply(installed)
     try:
         with urllib3.PoolManager(ca_certs=str(cluster.authority), retries=False) as pool:
-            left: list[str] = []
-
-            def agree() -> bool:
-                left[:] = apart(pool, cluster, asked)
-                return not left
-
-            wait_for(agree, "admission agrees with rendering", 120, told=lambda: "\n".join(left[:10]))
+            agreed(pool, cluster, asked)
             stranger = json.loads(json.dumps(asked[0].item))
             stranger["spec"]["finopsPolicyRef"] = "nobodys"
             status, message, _ = answer(pool, cluster, stranger)
@@ -173,3 +184,66 @@ def test_the_api_server_decides_by_itself_what_rendering_decides(cluster: Cluste
             cluster.resource(item["apiVersion"], item["kind"]).delete(
                 name=item["metadata"]["name"], namespace=item["metadata"].get("namespace")
             )
+
+
+@pytest.mark.timeout(300)
+def test_the_webhook_decides_for_the_api_server_what_rendering_decides(
+    cluster: Cluster, tmp_path: Path, lab_processes: Processes
+) -> None:
+    """The rules that need the fleet: the real API server asks a real process over TLS."""
+    changes = {
+        "finops.spec.ceilings": {"costPer1kInferences": {"amount": "0.000001", "currency": "EUR"}},
+        "alignment.spec.requireSignature": True,
+        "mobile.spec.aiAlignmentPolicyRef": None,
+        "finops.spec.requiredTags": ["app"],
+        "finops.spec.levels": {"finops.required-tags": "warn"},
+    }
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+
+    def publish(more: dict[str, Any]) -> list[Asked]:
+        documents = changed(base_fleet(), {**changes, **more})
+        for name, item in documents.items():
+            (folder / f"{name}.yaml").write_text(json.dumps(item, default=str), "utf-8")
+        catalog = catalog_of(documents)
+        assert catalog is not None
+        return asked_of(catalog, gate_of(), "", shipped_bundle().rules)
+
+    unsigned = publish({"model.spec.versions.1.variants.0.signature": None})
+    subprocess.run(
+        [
+            *(system_program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(tmp_path / "tls.key"), "-out", str(tmp_path / "tls.crt")),
+        ],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    port = free_port()
+    program = "import sys; from trimtab_config.cli import main; sys.exit(main())"
+    webhook = lab_processes.start(
+        "admission-webhook",
+        [
+            *(sys.executable, "-c", program, "admission-webhook", "--folder", folder, "--port", str(port)),
+            *("--tls-cert", tmp_path / "tls.crt", "--tls-key", tmp_path / "tls.key", "--interval", "0.5"),
+            *("--timeout", "25"),
+        ],
+    )
+    lab_processes.wait_until_ready(webhook, lambda: listening(port))
+    namespace = unsigned[0].item["metadata"]["namespace"]
+    cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}])
+    [configuration] = [webhook_configuration("trimtab-admission", "trimtab", fail_open=False, timeout=30)]
+    authority = base64.b64encode((tmp_path / "tls.crt").read_bytes()).decode()
+    configuration["webhooks"][0]["clientConfig"] = {"url": f"https://127.0.0.1:{port}/admit", "caBundle": authority}
+    cluster.apply([configuration])
+    try:
+        with urllib3.PoolManager(ca_certs=str(cluster.authority), retries=False) as pool:
+            agreed(pool, cluster, unsigned)
+            agreed(pool, cluster, publish({"finops.spec.ceilings": None}))
+            assert any(each.denied for each in unsigned)
+            assert any(each.warned for each in unsigned)
+            assert webhook.stop() == 0
+            status, message, _ = answer(pool, cluster, unsigned[0].item)
+            assert status == 500, message
+            assert "policies.apexlogic.ai" in message
+    finally:
+        cluster.resource(configuration["apiVersion"], configuration["kind"]).delete(name="trimtab-admission")
