@@ -81,3 +81,8 @@ def test_an_older_python_excuses_a_skip_only_where_none_can_be_run(project: Path
     shim.chmod(0o755)
     result = run(project, skipping("needs python3.12"), "--no-skips", path=str(shim.parent), PYENV_ROOT=str(tmp_path))
     assert result.startswith("1 failed" if works else "1 skipped")
+
+
+def test_data_that_is_not_beside_the_tree_excuses_a_skip_and_other_data_does_not(project: Path) -> None:
+    assert run(project, skipping("needs data ../shared/data/nab, which"), "--no-skips").startswith("1 skipped")
+    assert run(project, skipping("needs data ../elsewhere"), "--no-skips").startswith("1 failed")
