@@ -115,14 +115,6 @@ class Reading(Protocol):
         """What is to be said to alert receivers, in order."""
         ...
 
-    def installation(self, team: str) -> str | None:
-        """The JSON text of one workspace's installation."""
-        ...
-
-    def installations(self) -> tuple[str, ...]:
-        """All of them, by team."""
-        ...
-
 
 class Writing(Reading, Protocol):
     """A transaction that may change things."""
@@ -181,18 +173,6 @@ class Writing(Reading, Protocol):
 
     def mark_notice(self, number: int, at: float) -> None:
         """The receivers have it."""
-        ...
-
-    def put_installation(self, team: str, body: str | None) -> None:
-        """Add or replace a workspace's installation; None removes it."""
-        ...
-
-    def add_one_use(self, digest: str, expires_at: float) -> None:
-        """Remember a secret that counts once, by its digest."""
-        ...
-
-    def take_one_use(self, digest: str, at: float) -> bool:
-        """Whether the secret was there and not expired; it and all that have expired are gone afterwards."""
         ...
 
 

@@ -160,15 +160,6 @@ class _Session:
         query = sa.select(table).where(table.c.done_at.is_(None)).order_by(table.c.number).limit(limit)
         return tuple(PendingNotice(row.number, row.key, row.body) for row in self._connection.execute(query))
 
-    def installation(self, team: str) -> str | None:
-        table = tables.INSTALLATIONS
-        found: str | None = self._connection.execute(sa.select(table.c.body).where(table.c.team == team)).scalar()
-        return found
-
-    def installations(self) -> tuple[str, ...]:
-        query = sa.select(tables.INSTALLATIONS.c.body).order_by(tables.INSTALLATIONS.c.team)
-        return tuple(self._connection.execute(query).scalars())
-
     def _bodies(self, kind: type[T], table: sa.Table, only: sa.ColumnElement[bool]) -> tuple[T, ...]:
         query = sa.select(table.c.body).where(only).order_by(table.c.number)
         return tuple(decode(kind, json.loads(row.body)) for row in self._connection.execute(query))
@@ -283,21 +274,6 @@ class _Session:
 
     def mark_notice(self, number: int, at: float) -> None:
         self._connection.execute(tables.NOTICES.update().where(tables.NOTICES.c.number == number).values(done_at=at))
-
-    def put_installation(self, team: str, body: str | None) -> None:
-        table = tables.INSTALLATIONS
-        if body is None:
-            self._connection.execute(table.delete().where(table.c.team == team))
-        elif self._connection.execute(table.update().where(table.c.team == team).values(body=body)).rowcount == 0:
-            self._connection.execute(table.insert().values(team=team, body=body))
-
-    def add_one_use(self, digest: str, expires_at: float) -> None:
-        self._connection.execute(tables.ONE_USE.insert().values(digest=digest, expires_at=expires_at))
-
-    def take_one_use(self, digest: str, at: float) -> bool:
-        table = tables.ONE_USE
-        self._connection.execute(table.delete().where(table.c.expires_at <= at))
-        return self._connection.execute(table.delete().where(table.c.digest == digest)).rowcount == 1
 
     def _put(self, table: sa.Table, record_id: str, **values: object) -> None:
         try:

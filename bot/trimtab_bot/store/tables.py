@@ -132,19 +132,3 @@ sa.Index(
     sqlite_where=NOTICES.c.done_at.is_(None),
     postgresql_where=NOTICES.c.done_at.is_(None),
 )
-
-INSTALLATIONS = sa.Table(
-    "installations",
-    METADATA,
-    sa.Column("team", sa.Text, primary_key=True),
-    sa.Column("body", sa.Text, nullable=False),
-)
-"""Workspaces in which the chat app was installed."""
-
-ONE_USE = sa.Table(
-    "one_use",
-    METADATA,
-    sa.Column("digest", sa.Text, primary_key=True),
-    sa.Column("expires_at", sa.Float, nullable=False),
-)
-"""Digests of secrets that count once, such as the state of an installation that was begun."""

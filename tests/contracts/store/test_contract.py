@@ -264,30 +264,6 @@ def test_a_notice_is_queued_once_and_in_order(store: SqlStore) -> None:
         assert [each.key for each in view.pending_notices()] == ["a"]
 
 
-def test_a_secret_of_one_use_is_used_once_and_in_time(store: SqlStore) -> None:
-    with store.transaction() as work:
-        work.add_one_use("d-1", NOW + 10)
-        work.add_one_use("d-2", NOW + 10)
-    with store.transaction() as work:
-        assert work.take_one_use("d-1", NOW)
-        assert not work.take_one_use("d-1", NOW)
-        assert not work.take_one_use("d-2", NOW + 10)
-        assert not work.take_one_use("d-3", NOW)
-
-
-def test_installations_come_and_go(store: SqlStore) -> None:
-    with store.transaction() as work:
-        work.put_installation("T1", "1")
-        work.put_installation("T0", "0")
-        work.put_installation("T1", "one")
-    with store.reading() as view:
-        assert (view.installation("T1"), view.installations()) == ("one", ("0", "one"))
-    with store.transaction() as work:
-        work.put_installation("T1", None)
-    with store.reading() as view:
-        assert view.installation("T1") is None
-
-
 def test_text_that_no_column_may_hold_is_kept_in_another_form(store: SqlStore) -> None:
     with store.transaction() as work:
         work.put_incident(incident(summary="a\0b"))

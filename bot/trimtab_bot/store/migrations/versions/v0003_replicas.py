@@ -56,13 +56,3 @@ def upgrade() -> None:
         sqlite_where=sa.text("done_at IS NULL"),
         postgresql_where=sa.text("done_at IS NULL"),
     )
-    op.create_table(
-        "installations",
-        sa.Column("team", sa.Text, primary_key=True),
-        sa.Column("body", sa.Text, nullable=False),
-    )
-    op.create_table(
-        "one_use",
-        sa.Column("digest", sa.Text, primary_key=True),
-        sa.Column("expires_at", sa.Float, nullable=False),
-    )
