@@ -376,9 +376,10 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
         b"null",
         b"[]",
         b'{"files": {}, "sound": 3}',
-        b'{"files": {"x": [["DeviceGroup", "n", "g", {}, "c"]]}, "sound": []}',
-        b'{"files": {"x": [[1, 2, 3, 4, 5]]}, "sound": []}',
-        b'{"files": {"x": 7}, "sound": []}',
+        b'{"name": "n", "files": {}, "sound": [], "seen": 7}',
+        b'{"name": "n", "seen": {}, "files": {"x": [["DeviceGroup", "n", "g", {}, "c", "s"]]}, "sound": []}',
+        b'{"name": "n", "seen": {}, "files": {"x": [[1, 2, 3, 4, 5, 6]]}, "sound": []}',
+        b'{"name": "n", "seen": {}, "files": {"x": 7}, "sound": []}',
         b"[" * 100_000,
         b"\x80\x04\x95cos\nsystem\n",
     ],
@@ -389,6 +390,7 @@ def test_an_index_that_is_none_is_as_good_as_absent(index: bytes, tmp_path: Path
     written(folder, start())
     probe = StoredFleet(store, str(folder.resolve()), FilesInMemory({}), RenderOptions())
     store.put("index", probe._place, index)
+    store.put("what the index lacks", probe._place, index)
     assert ran(str(folder), "--all", "--cache", str(tmp_path / "cache")) == ran(str(folder), "--all", "--no-cache")
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trimtab_config.cli import main
-from trimtab_config.compilation.readings import frozen, thawed
+from trimtab_config.compilation import stored as stored_module
+from trimtab_config.compilation.readings import Pack, frozen, thawed, thawed_pack
+from trimtab_config.compilation.store import Store
 from trimtab_config.sources import survey as survey_module
 from trimtab_config.sources.folder import read_folder
 from trimtab_config.sources.survey import SETTLED, survey
@@ -168,5 +170,52 @@ def test_bytes_that_are_no_reading_are_as_good_as_none(tmp_path: Path) -> None:
     wrong += [pickle.dumps(os.path.join), pickle.dumps(pytest.raises), pickle.dumps(read_file)]
     for content in wrong:
         assert thawed(content) is None
+        assert thawed_pack(content) is None
     assert not place.exists()
-    assert thawed(sound) is not None
+    read = thawed(sound)
+    assert read is not None
+    assert thawed_pack(frozen(Pack((read,), ([], [], [], [])))) == Pack((read,), ([], [], [], []))
+    assert thawed_pack(frozen(Pack((read,), ([], [])))) is None
+    assert thawed_pack(sound) is None
+
+
+def test_a_small_change_adds_to_the_index_and_a_large_one_writes_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + LONG_AFTER)
+    monkeypatch.setattr(stored_module, "_MOST_ADDED", 3)
+    written: list[str] = []
+    put = Store.put
+
+    def noted(self: Store, kind: str, name: str, body: bytes) -> None:
+        written.append(kind)
+        put(self, kind, name, body)
+
+    monkeypatch.setattr(Store, "put", noted)
+    for path in EXAMPLES.rglob("*.yaml"):
+        copy = tmp_path / "fleet" / path.relative_to(EXAMPLES)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+
+    def run() -> list[str]:
+        written.clear()
+        arguments = ["--list-groups", "--cache", str(tmp_path / "cache")]
+        assert main(["render", str(tmp_path / "fleet"), *arguments]) == 0
+        return [kind for kind in written if kind.startswith(("index", "what"))]
+
+    def remark(*names: str) -> None:
+        for name in names:
+            with (tmp_path / "fleet" / name).open("a") as file:
+                file.write("# a remark\n")
+
+    assert run() == ["index"]
+    assert run() == []
+    remark("groups/emea.yaml")
+    assert run() == ["what the index lacks"]
+    assert run() == []
+    (tmp_path / "fleet/holds/digits-2.0.0.yaml").touch()
+    assert run() == ["what the index lacks"]
+    remark("groups/emea.yaml", "groups/amer.yaml", "groups/apac.yaml", "groups/latam.yaml")
+    assert run() == ["index"]
+    assert run() == []

@@ -112,6 +112,11 @@ class CompiledFleet:
         return tuple(kept.read for kept in self._reads)
 
     @property
+    def compiler(self) -> Compiler:
+        """What compiles the groups of this tree."""
+        return self._compiler
+
+    @property
     def is_empty(self) -> bool:
         """Whether the tree holds no object at all."""
         return not any(getattr(self.catalog, name) for name in TABLES)

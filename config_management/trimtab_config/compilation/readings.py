@@ -17,15 +17,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trimtab_config.spec.reader import FileRead
-from trimtab_kernel.records import is_record
+from trimtab_kernel.records import dataclass, is_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PROTOCOL = 5
+_FORMS = 4
 _MODULES = frozenset(
     f"{package}.{module}"
     for package, modules in (
+        ("trimtab_config.compilation", ("readings",)),
         ("trimtab_config.spec", ("kinds", "reader", "scalars")),
         ("trimtab_kernel", ("desired", "identity", "money", "quantity", "vocabulary")),
     )
@@ -42,7 +44,15 @@ def read_only(items: dict[Any, Any]) -> Mapping[Any, Any]:
 _OTHERS[read_only.__module__, read_only.__qualname__] = read_only  # type: ignore[assignment]
 
 
-def frozen(read: FileRead) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Files that are needed together, and what a compile wrote out of their objects (see ``Compiler.forms``)."""
+
+    reads: tuple[FileRead, ...]
+    forms: tuple[list[Any], ...]
+
+
+def frozen(read: FileRead | Pack) -> bytes:
     """The bytes of a reading. Raises ValueError for one that :func:`thawed` could not give back."""
     buffer = io.BytesIO()
     writer = pickle.Pickler(buffer, _PROTOCOL)
@@ -56,11 +66,24 @@ def frozen(read: FileRead) -> bytes:
 
 def thawed(content: bytes) -> FileRead | None:
     """The reading that :func:`frozen` made bytes of; None for bytes that are no reading. Raises nothing."""
-    try:
-        found = _Reader(io.BytesIO(content)).load()
-    except Exception:
-        return None
+    found = _loaded(content)
     return found if isinstance(found, FileRead) else None
+
+
+def thawed_pack(content: bytes) -> Pack | None:
+    """The same of a pack."""
+    found = _loaded(content)
+    if not isinstance(found, Pack) or not all(isinstance(read, FileRead) for read in found.reads):
+        return None
+    sound = len(found.forms) == _FORMS and all(isinstance(form, tuple) for forms in found.forms for form in forms)
+    return found if sound else None
+
+
+def _loaded(content: bytes) -> object:
+    try:
+        return _Reader(io.BytesIO(content)).load()
+    except Exception:  # bytes of any kind raise errors of any kind
+        return None
 
 
 class _Reader(pickle.Unpickler):

@@ -8,7 +8,9 @@ files that decide it. Wherever anything is amiss the whole tree is compiled, whi
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from trimtab_config.compilation.heads import GROUP, Head, Heads, place_of
@@ -20,15 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from trimtab_config.compilation.fleet import CompiledFleet, RenderedGroup
+    from trimtab_config.compilation.readings import Pack
     from trimtab_config.compilation.store import Store
     from trimtab_config.render.options import RenderOptions
     from trimtab_config.sources.tree import Tree
     from trimtab_config.spec.reader import FileRead
 
 _INDEX = "index"
+_ADDITION = "what the index lacks"
+_MOST_ADDED = 200
 _GROUP = "group"
 _FOUND = "group with findings"
 _READING = "reading"
+_PACK = "pack of readings"
 _MOST_SOUND = 16
 
 
@@ -58,9 +64,12 @@ class StoredFleet:
         self._sound: list[str] = []
         self._reads: dict[str, FileRead] = {}  # what was read here
         self._sightings: Mapping[str, object] = {}
+        self._base = ""
+        self._base_files: frozenset[str] = frozenset()
+        self._base_seen: Mapping[str, object] = {}
         self._load()
         self._digests = tree.digests(self._sightings)
-        self._changed = tree.sightings != self._sightings
+        self._changed = any(self._sightings.get(file) != sighting for file, sighting in tree.sightings.items())
 
     @property
     def heads(self) -> Heads | None:
@@ -97,15 +106,22 @@ class StoredFleet:
         needed = {head.content for name in names for head in self.heads.needed(name)}
         digests = self._digests
         files = [file for file in digests if any(item[4] in needed for item in self._known[digests[file]])]
+        shared = [file for file in files if any(item[0] != GROUP for item in self._known[digests[file]])]
+        name = hashlib.sha256("\n".join(map(self._reading_name, shared)).encode()).hexdigest()
+        pack = self._pack(name)
         reads = [(self._reading(file), self._placed(file)) for file in sorted(files)]
         fleet = FleetCompiler(self._options, most_objects=0).open_part(reads)
-        for name in names:
-            rendered = fleet.attempt(name)
+        if pack is not None:
+            fleet.compiler.know(*pack.forms)
+        for group in names:
+            rendered = fleet.attempt(group)
             if rendered is None:
-                yield name, None
+                yield group, None
                 continue
-            self.keep(name, rendered)
-            yield name, StoredGroup(rendered.stream, rendered.findings)
+            self.keep(group, rendered)
+            yield group, StoredGroup(rendered.stream, rendered.findings)
+        if pack is None:
+            self._keep_pack(name, fleet, set(shared))
 
     def keep(self, group: str, rendered: RenderedGroup) -> None:
         """Leave a group for later processes. Only where :attr:`heads` are known."""
@@ -135,6 +151,26 @@ class StoredFleet:
             read = read_file(file, self._tree.content(file))
             self._keep_reading(read)
         return read
+
+    def _pack(self, name: str) -> Pack | None:
+        """What an earlier process left of files that are needed together: one entry to open instead of a hundred."""
+        content = self._store.get(_PACK, name)
+        if content is None:
+            return None
+        from trimtab_config.compilation.readings import thawed_pack
+
+        pack = thawed_pack(content)
+        if pack is not None:
+            self._reads.update((read.file, read) for read in pack.reads)
+        return pack
+
+    def _keep_pack(self, name: str, fleet: CompiledFleet, files: set[str]) -> None:
+        from trimtab_config.compilation.readings import Pack, frozen
+
+        reads = tuple(read for read in fleet.reads if read.file in files)
+        documents = [document for read in reads for document in read.documents]
+        with contextlib.suppress(ValueError):
+            self._store.put(_PACK, name, frozen(Pack(reads, fleet.compiler.forms(documents))))
 
     def _keep_reading(self, read: FileRead) -> None:
         """Leave a reading for later processes. Groups change most, and one of them alone is read for what it gets."""
@@ -172,11 +208,23 @@ class StoredFleet:
         if self._changed:
             here = set(self._digests.values())
             files = {digest: heads for digest, heads in self._known.items() if digest in here}
-            index = {"files": files, "sound": self._sound, "seen": self._tree.sightings}
-            text = json.dumps(index, separators=(",", ":"))
-            self._store.put(_INDEX, self._place, text.encode())
+            if not self._add_to_index(files, self._tree.sightings):
+                # The name tells what adds to this index from what added to the one before.
+                name = hashlib.sha256("".join(sorted(here)).encode() + os.urandom(16)).hexdigest()
+                index = {"name": name, "files": files, "sound": self._sound, "seen": self._tree.sightings}
+                self._store.put(_INDEX, self._place, _json(index))
             self._changed = False
         self._store.trim()
+
+    def _add_to_index(self, files: Mapping[str, Any], seen: Mapping[str, object]) -> bool:
+        """Write what the index lacks beside it, where that is little: an index takes longer to write than a group."""
+        new = {digest: heads for digest, heads in files.items() if digest not in self._base_files}
+        newly = {file: sighting for file, sighting in seen.items() if self._base_seen.get(file) != sighting}
+        if not self._base or len(new) + len(newly) > _MOST_ADDED:
+            return False
+        addition = {"name": self._base, "files": new, "sound": self._sound, "seen": newly}
+        self._store.put(_ADDITION, self._place, _json(addition))
+        return True
 
     def _remember(self, soundness: str) -> None:
         self._sound = [soundness, *(other for other in self._sound if other != soundness)][:_MOST_SOUND]
@@ -188,12 +236,17 @@ class StoredFleet:
         if content is None:
             return
         try:
-            data = json.loads(content)
-            known, sightings = dict(data["files"]), dict(data["seen"])
-            sound = [text for text in data["sound"] if isinstance(text, str)]
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+            name, known, seen, sound = _index_of(content)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return
-        self._known, self._sound, self._sightings = known, sound, sightings
+        self._base, self._base_files, self._base_seen = name, frozenset(known), seen
+        addition = self._store.get(_ADDITION, self._place)
+        if addition is not None:
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                added_to, more_known, more_seen, newer = _index_of(addition)
+                if added_to == name:
+                    known, seen, sound = known | more_known, seen | more_seen, newer
+        self._known, self._sound, self._sightings = known, sound, seen
 
     def _judged(self) -> Heads | None:
         if not self._sound:
@@ -215,3 +268,14 @@ class StoredFleet:
         except (ValueError, TypeError):
             return None
         return heads if heads.soundness in self._sound else None
+
+
+def _index_of(content: bytes) -> tuple[str, dict[str, Any], dict[str, object], list[str]]:
+    """Name, heads by digest, sightings, what is sound. Raises ValueError, TypeError or KeyError for what is no index."""
+    data = json.loads(content)
+    sound = [text for text in data["sound"] if isinstance(text, str)]
+    return str(data["name"]), dict(data["files"]), dict(data["seen"]), sound
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

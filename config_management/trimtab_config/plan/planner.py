@@ -69,6 +69,11 @@ class Planner:
         found._digests, found._versions, found._choices = self._digests, self._versions, self._choices
         return found
 
+    @property
+    def digests(self) -> SourceDigests:
+        """What was written out of documents to tell them apart."""
+        return self._digests
+
     def plan(self, group_name: str) -> tuple[GroupPlan, tuple[Problem, ...]]:
         """As :func:`plan_group`."""
         group = self._catalog.groups[group_name]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimtab_config.spec.plain import plain, plain_document
 from trimtab_kernel.canonical import canonical_json
 from trimtab_kernel.identity import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from trimtab_config.spec.kinds import Document, ModelVersion
     from trimtab_kernel.canonical import Json
@@ -27,6 +27,17 @@ class SourceDigests:
         self._documents: dict[int, tuple[Document, bytes]] = {}
         self._versions: dict[int, tuple[ModelVersion, bytes]] = {}
         self._models: dict[int, tuple[Document, bytes]] = {}
+
+    def forms(self, kept: Collection[int]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Documents, versions and models written out so far, each with its text; of documents those whose id is in ``kept``."""
+        documents = [found for key, found in self._documents.items() if key in kept]
+        models = [found for key, found in self._models.items() if key in kept]
+        return documents, list(self._versions.values()), models
+
+    def know(self, documents: Iterable[Any], versions: Iterable[Any], models: Iterable[Any]) -> None:
+        """Take what :meth:`forms` gave as written out."""
+        for known, found in ((self._documents, documents), (self._versions, versions), (self._models, models)):
+            known.update((id(each[0]), each) for each in found)
 
     def digest(
         self, deployment: Document, group: Document, model: Document | None, versions: Iterable[ModelVersion]

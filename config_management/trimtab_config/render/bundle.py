@@ -163,6 +163,19 @@ class Compiler:
             found._inputs = self._inputs
         return found
 
+    def forms(self, documents: Iterable[Document]) -> tuple[list[Any], ...]:
+        """What was written out of ``documents`` and what they hold, for :meth:`know` in a later process."""
+        kept = {id(document) for document in documents}
+        plain = [found for key, found in self._plain.items() if key in kept]
+        return (*self._planner.digests.forms(kept), plain)
+
+    def know(
+        self, documents: Iterable[Any], versions: Iterable[Any], models: Iterable[Any], plain: Iterable[Any]
+    ) -> None:
+        """Take what :meth:`forms` gave, of the very same objects, as written out."""
+        self._planner.digests.know(documents, versions, models)
+        self._plain.update((id(each[0]), each) for each in plain)
+
     def compile(self, group_name: str) -> tuple[Bundle | None, tuple[Problem, ...]]:
         """As :func:`compile_group`."""
         _, bundle, problems = self.plan_and_compile(group_name)
