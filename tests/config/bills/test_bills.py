@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import reduce
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -110,6 +111,33 @@ def test_what_a_bill_holds_is_attributed_untagged_or_orphaned_to_the_last_digit(
         assert exact([*listed, totals.rounding]) == received
         assert exact([c.amount for c in taken if c.currency == currency] + [totals.rounding]) == received
     assert all(charge.amount == kept(charge.amount)[0] for charge in taken)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.decimals(-(10**6), 10**6, places=16),
+            st.sampled_from(["Usage", "Credit", "Refund", "Tax", "SavingsPlanNegation", "NewNextYear"]),
+            st.sampled_from(["digits", "gone", ""]),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+@settings(max_examples=25)
+def test_a_report_adds_up_from_its_file_to_the_table_of_charges(lines: list[tuple[Decimal, str, str]]) -> None:
+    with TemporaryDirectory() as folder:
+        path = write_cur(
+            Path(folder) / "cur.csv",
+            *(cur(n, str(cost), kind, resourceTags__user_c_model=tag) for n, (cost, kind, tag) in enumerate(lines)),
+        )
+        statement = Statement()
+        charges = map(statement.take, Joiner(_fleet_once(), TagKeys()).joined(deliveries(Kind.AWS_CUR, path).charges()))
+        with (Path(folder) / "charges.parquet").open("wb") as stream:
+            assert write_parquet(charges, stream) == len(lines)
+        billed = exact([cost for cost, _, _ in lines])
+        assert exact([each.amount for each in read_charges(Path(folder) / "charges.parquet")]) == billed
+        assert statement.totals["USD"].received.amount == billed
 
 
 _FLEET: list[Fleet] = []
