@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
         server = InboxServer(
-            Inbox(bot.decisions, configuration.people),
+            Inbox(bot.decisions, configuration.people, commands=bot.commands),
             configuration.inbox_host,
             configuration.inbox_port,
             configuration.inbox_public_hosts,

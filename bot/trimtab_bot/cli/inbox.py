@@ -104,7 +104,8 @@ def _describe(view: dict[str, Any]) -> list[str]:
             f"[estimate] likely cause: {text(commit['sha'])[:12]} {text(commit['subject'])}, by {text(commit['author'])}"
         )
     seen = "verified by the bot while it ran" if view["verified"] else "unverified: nobody saw it run well"
-    lines.append(f"goes back to: {text(view['model'])} {text(view['good_version'])} ({seen})")
+    if view.get("remedy", "rollback") == "rollback":
+        lines.append(f"goes back to: {text(view['model'])} {text(view['good_version'])} ({seen})")
     lines.append(f"device groups: {text(', '.join(view['device_groups']))} ({view['devices']} devices)")
     lines += ["", *(text(line) for line in str(view["diff"]).splitlines()), ""]
     lines += [f"{utc(entry['at'])}  {text(entry['text'])}" for entry in view["timeline"]]
@@ -132,6 +133,18 @@ def _decide(arguments: argparse.Namespace, verb: str, reason: str = "") -> ExitC
     return ExitCode.DONE
 
 
+def _say(arguments: argparse.Namespace) -> ExitCode:
+    reply = _connect(arguments).say(" ".join(arguments.words))
+    if arguments.output == "json":
+        print_json(reply)
+    else:
+        out = sys.stdout if reply["done"] else sys.stderr
+        print("\n".join(printable(line) for line in str(reply["text"]).split("\n")), file=out)
+    if reply["done"]:
+        return ExitCode.DONE
+    return ExitCode.REFUSED if reply["code"] else ExitCode.USAGE
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help=f"the inbox's URL (default: {URL_VARIABLE})")
     parser.add_argument("--token-file", metavar="FILE", help=f"file that holds your token (default: {TOKEN_VARIABLE})")
@@ -140,6 +153,11 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _configure_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("proposal", help="id of the proposal, as 'trimtab inbox list' shows it")
+    _common(parser)
+
+
+def _configure_say(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="+", metavar="WORD", help="a command as in chat, without /trimtab; try: help")
     _common(parser)
 
 
@@ -180,6 +198,13 @@ COMMAND = Command(
             ('trimtab inbox deny p-1 --reason "known experiment"',),
             _configure_deny,
             _deny,
+        ),
+        Command(
+            "say",
+            "any command that people type in chat: status, why, promote, pause, hold, silence and the others",
+            ("trimtab inbox say status", "trimtab inbox say pause triage-gateways odd scores"),
+            _configure_say,
+            _say,
         ),
     ),
 )

@@ -22,6 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from trimtab_bot.commands import Actor, Where
 from trimtab_bot.inbox.drawing import draw
 from trimtab_bot.inbox.interface import Accepted, DecisionResult, Refused
 from trimtab_bot.inbox.sessions import SESSION_SECONDS, GuessBrake, Sessions
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from trimtab_bot.commands import Commands
     from trimtab_bot.inbox.interface import Decisions, Directory, PersonView
     from trimtab_bot.inbox.sessions import Session
 
@@ -104,11 +106,13 @@ class Inbox:
         decisions: Decisions,
         directory: Directory,
         *,
+        commands: Commands | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._decisions = decisions
         self._directory = directory
+        self._commands = commands
         self._clock = clock
         self._wall = wall
         self._sessions = Sessions()
@@ -300,6 +304,20 @@ class Inbox:
             return _json({"accepted": True, "message": result.message, "person": person.id})
         return _api_error(409, result.code, result.reason)
 
+    async def api_command(self, request: Request) -> Response:
+        """Any command of the grammar, as the person whose token was sent; who may what is the core's to say."""
+        person = self._bearer(request)
+        if isinstance(person, Response):
+            return person
+        try:
+            text = json.loads(await request.body())["text"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            text = None
+        if not isinstance(text, str) or self._commands is None:
+            return _api_error(400, "B425", 'expected a JSON object {"text": "status"}')
+        reply = self._commands.say(text, Actor(person.id, f"inbox:{person.id}"), Where("inbox"))
+        return _json(dataclasses.asdict(reply))
+
     async def api_status(self, request: Request) -> Response:
         """What the bot sees."""
         person = self._bearer(request)
@@ -326,6 +344,7 @@ class Inbox:
             Route("/api/proposals/{proposal}", self.api_show),
             *(_decision_routes("/api/proposals/{proposal}", self.api_decide)),
             Route("/api/status", self.api_status),
+            Route("/api/commands", self.api_command, methods=["POST"]),
             Mount("/static", StaticFiles(directory=_ROOM / "static")),
         ]
         return _Gate(Starlette(routes=routes), hosts)

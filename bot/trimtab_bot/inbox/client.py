@@ -62,6 +62,10 @@ class InboxClient:
             "POST", f"/api/proposals/{quote(proposal_id, safe='')}/{verb}", {"digest": digest, "reason": reason}
         )
 
+    def say(self, text: str) -> dict[str, Any]:
+        """Any command of the grammar; the reply's ``done`` says whether it was."""
+        return self._call("POST", "/api/commands", {"text": text})
+
     def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
         try:
             answer = self._session.request(
