@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from trimtab_config.compilation.heads import GROUP, Head, Heads, place_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _INDEX = "index"
 _ADDITION = "what the index lacks"
 _MOST_ADDED = 200
+_MOST_PACKS = 16
 _GROUP = "group"
 _FOUND = "group with findings"
 _READING = "reading"
@@ -64,6 +66,8 @@ class StoredFleet:
         self._sound: list[str] = []
         self._reads: dict[str, FileRead] = {}  # what was read here
         self._sightings: Mapping[str, object] = {}
+        self._fleet: CompiledFleet | None = None
+        self._made: list[str] = []
         self._base = ""
         self._base_files: frozenset[str] = frozenset()
         self._base_seen: Mapping[str, object] = {}
@@ -103,11 +107,10 @@ class StoredFleet:
         from trimtab_config.compilation.fleet import FleetCompiler
 
         names = list(groups)
-        needed = {head.content for name in names for head in self.heads.needed(name)}
-        digests = self._digests
-        files = [file for file in digests if any(item[4] in needed for item in self._known[digests[file]])]
-        shared = [file for file in files if any(item[0] != GROUP for item in self._known[digests[file]])]
-        name = hashlib.sha256("\n".join(map(self._reading_name, shared)).encode()).hexdigest()
+        own = {self.heads.needed(name)[0].content for name in names}
+        shared = self._files_of({head.content for name in names for head in self.heads.needed(name)[1:]})
+        files = {*shared, *self._files_of(own)}
+        name = self._pack_name(shared)
         pack = self._pack(name)
         reads = [(self._reading(file), self._placed(file)) for file in sorted(files)]
         fleet = FleetCompiler(self._options, most_objects=0).open_part(reads)
@@ -121,10 +124,11 @@ class StoredFleet:
             self.keep(group, rendered)
             yield group, StoredGroup(rendered.stream, rendered.findings)
         if pack is None:
-            self._keep_pack(name, fleet, set(shared))
+            self._keep_pack(name, fleet, shared)
 
     def keep(self, group: str, rendered: RenderedGroup) -> None:
         """Leave a group for later processes. Only where :attr:`heads` are known."""
+        self._made.append(group)
         (kind, plain), (found_kind, placed) = self._names(group)
         if not rendered.findings:
             self._store.put(kind, plain, rendered.stream)
@@ -164,9 +168,31 @@ class StoredFleet:
             self._reads.update((read.file, read) for read in pack.reads)
         return pack
 
-    def _keep_pack(self, name: str, fleet: CompiledFleet, files: set[str]) -> None:
+    def _files_of(self, contents: set[str]) -> list[str]:
+        """The files with a document of one of these contents."""
+        known = self._known
+        return [file for file, digest in self._digests.items() if any(item[4] in contents for item in known[digest])]
+
+    def _pack_name(self, files: Iterable[str]) -> str:
+        return hashlib.sha256("\n".join(map(self._reading_name, files)).encode()).hexdigest()
+
+    def _keep_packs(self, fleet: CompiledFleet) -> None:
+        """Packs for what the groups that were compiled here share, of which there are few unless every group is different."""
+        assert self._heads is not None
+        counts: dict[tuple[str, ...], int] = {}
+        for group in self._made:
+            contents = tuple(head.content for head in self._heads.needed(group)[1:])
+            counts[contents] = counts.get(contents, 0) + 1
+        for contents, groups in sorted(counts.items(), key=itemgetter(1), reverse=True)[:_MOST_PACKS]:
+            if groups > 1:
+                files = self._files_of(set(contents))
+                if not self._store.has(_PACK, name := self._pack_name(files)):
+                    self._keep_pack(name, fleet, files)
+
+    def _keep_pack(self, name: str, fleet: CompiledFleet, shared: Iterable[str]) -> None:
         from trimtab_config.compilation.readings import Pack, frozen
 
+        files = set(shared)
         reads = tuple(read for read in fleet.reads if read.file in files)
         documents = [document for read in reads for document in read.documents]
         with contextlib.suppress(ValueError):
@@ -195,6 +221,7 @@ class StoredFleet:
     def learn(self, fleet: CompiledFleet) -> None:
         """Remember that the whole tree is sound."""
         self._heads = fleet.heads
+        self._fleet = fleet
         by_file = fleet.heads_by_file
         self._known = {
             digest: [head.to_json() for head in by_file.get(file, ())] for file, digest in self._digests.items()
@@ -205,6 +232,8 @@ class StoredFleet:
 
     def close(self) -> None:
         """Write the index, if anything is new, and keep the store within its limit."""
+        if self._fleet is not None:
+            self._keep_packs(self._fleet)
         if self._changed:
             here = set(self._digests.values())
             files = {digest: heads for digest, heads in self._known.items() if digest in here}
