@@ -308,6 +308,14 @@ class OutputsFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetryFile:
+    """Where the bot's own metrics are served, at the path /metrics; port 0 takes a free one."""
+
+    port: PortField
+    host: TextField = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseFile:
     """PostgreSQL instead of files in the state directory. ``url_file`` holds ``postgresql://USER:PASSWORD@HOST/DATABASE``."""
 
@@ -367,6 +375,7 @@ class BotFile:
     database: DatabaseFile | None = None
     leader: LeaderFile | None = None
     outputs: OutputsFile | None = None
+    telemetry: TelemetryFile | None = None
 
 
 # ---------------------------------------------------------------- what the bot works with
@@ -502,6 +511,8 @@ class Configuration:
     database: Path | None = None
     leader: LeaderSettings | None = None
     outputs: OutputsSettings | None = None
+    telemetry: tuple[str, int] | None = None
+    """Host and port of the bot's own metrics."""
 
     @property
     def store_path(self) -> Path:
@@ -607,6 +618,7 @@ class _Judge:
             ),
             database=None if file.database is None else _absolute(folder, file.database.url_file),
             leader=leader,
+            telemetry=None if file.telemetry is None else (file.telemetry.host, file.telemetry.port),
             outputs=None if file.outputs is None else _outputs(file.outputs, folder),
         )
 

@@ -14,7 +14,7 @@ from trimtab_kernel.problems import InputError, OutsideError, printable
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from trimtab_bot.asking import Asking
     from trimtab_bot.changes.history import FleetAt, History
@@ -62,6 +62,12 @@ class Loop:
         self._commit: str | None = None
         self._sound: FleetAt | None = None
         self._told: tuple[str, ...] = ()
+        self._counts = {"done": 0, "failed": 0}
+        self._last: float | None = None
+
+    def looks(self) -> tuple[float | None, Mapping[str, int]]:
+        """When the last tick ended (Unix seconds), and how many ended with everything done or with something wrong."""
+        return self._last, dict(self._counts)
 
     def run(self, stop: threading.Event, wake: threading.Event, seconds: float, ticks: int | None = None) -> None:
         """Tick every ``seconds``, at once when woken, until ``stop`` or for ``ticks`` ticks.
@@ -141,6 +147,8 @@ class Loop:
 
     def _report(self, notes: list[str]) -> None:
         at = self._clock()
+        self._last = at
+        self._counts["failed" if notes else "done"] += 1
         self._sight.put_health(Health(at, "; ".join(printable(note, 300) for note in notes[:3])))
         found = tuple(notes)
         if found != self._told:

@@ -52,6 +52,11 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
         with ExitStack() as stack:
             stack.callback(server.stop)
             print(f"inbox {server.start()}", flush=True)
+            if configuration.telemetry is not None:
+                from trimtab_bot.telemetry import BotFigures, serving
+
+                figures = BotFigures(ports.store, bot.loop.looks, lambda: leadership.epoch() is not None)
+                print(f"metrics {stack.enter_context(serving(figures, *configuration.telemetry))}", flush=True)
             if configuration.outputs is not None:
                 from trimtab_bot.outputs.service import running_outputs
 

@@ -58,9 +58,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help=f"time between recordings, {MIN_INTERVAL}s to {MAX_INTERVAL}s (default: {DEFAULT_INTERVAL}s); "
         "windows longer than 5m are recorded less often",
     )
+    parser.add_argument("--bot", action="store_true", help="print alerts about the bot itself instead")
 
 
 def _run(arguments: argparse.Namespace) -> ExitCode:
+    if arguments.bot:
+        from trimtab_bot.service_levels import service_level_rules
+
+        sys.stdout.write(service_level_rules())
+        return ExitCode.DONE
     chosen = {window for group in arguments.window or [DEFAULT_WINDOWS] for window in group}
     sys.stdout.write(rules_file(chosen, arguments.interval))
     return ExitCode.DONE
@@ -71,6 +77,7 @@ COMMAND = Command(
     summary="print the Prometheus recording rules that the bot reads",
     examples=(
         "trimtab rules > trimtab-rules.yml",
+        "trimtab rules --bot > trimtab-bot-alerts.yml",
         "trimtab rules --window 1m,5m --interval 1s | promtool check rules /dev/stdin",
     ),
     configure=_configure,
