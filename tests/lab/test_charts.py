@@ -46,6 +46,7 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
             "argocd": {"enabled": True, "metricsNetworkPolicy": True},
             "fleetService": {**SERVICE, "path": "fleet", "applicationSetConfigMap": {"enabled": True}},
             "fluxController": {"enabled": True},
+            "admission": {"enabled": True, "tlsSecret": "admission-tls", "source": GIT_SYNC, "path": "fleet"},
             "bot": {"enabled": True, "config": BOT, "environmentSecrets": ["git-host"]},
         },
         "otherwise": {
@@ -67,6 +68,17 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
                 },
                 "nodeSelector": {"disk": "ssd"},
                 "tolerations": [{"operator": "Exists"}],
+            },
+            "admission": {
+                "enabled": True,
+                "replicas": 1,
+                "tlsSecret": "admission-tls",
+                "failurePolicy": "Ignore",
+                "certManagerCertificate": "admission",
+                "source": {
+                    "gitSync": {"enabled": False},
+                    "volume": {"persistentVolumeClaim": {"claimName": "fleet", "readOnly": True}},
+                },
             },
             "fluxController": {"enabled": True, "replicas": 2, "watchNamespace": "trimtab-charts"},
             "bot": {"enabled": True, "config": BOT, "persistence": {"existingClaim": "bot-state"}},
@@ -157,7 +169,7 @@ def test_every_pod_of_the_main_chart_is_admitted_at_the_restricted_level(helm: H
             cluster.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}], dry_run=True)
             assert spec["enableServiceLinks"] is False
             seen += 1
-    assert seen == 6
+    assert seen == 8
     # And the level does refuse: what prepares nodes needs the host, and says so.
     [(owner, spec)] = pods(template(helm, "trimtab-edge", {}))
     meta = {"name": owner, "namespace": namespace}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_config.cli.arguments import add_policies, trust_asked
 from trimtab_kernel.commandline import Command
-from trimtab_kernel.problems import ExitCode, InputError, OutsideError, TrimtabError, printable
+from trimtab_kernel.problems import ExitCode, InputError, TrimtabError, printable
 from trimtab_plugins.stopping import interval_seconds, stopped_by_signals
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     bundles = FollowedBundles(arguments.policies, trust_asked(arguments))
     admission = Admission(seconds=arguments.timeout, fail_open=arguments.fail_open)
     followed = Followed(arguments.folder, bundles, admission)
-    followed.look()
-    if not followed.judges:
-        raise OutsideError(followed.said)
+    followed.look()  # where there is no fleet yet, nothing is let through, and it is not ready
     certificate, key = arguments.tls_cert, arguments.tls_key
     tls = encryption(certificate, key, arguments.tls_client_ca)
     before = _read(certificate, key)
@@ -115,7 +113,8 @@ class Followed:
         except TrimtabError as error:
             trouble = "\n".join(line for line in (trouble, str(error)) if line)
         self._admission.trouble(stale=bool(trouble))
-        said = f"what was in force stays in force: {trouble}" if trouble else f"judging by {force.digest[:12]}"
+        held = "what was in force stays in force" if self.judges else "nothing is judged yet"
+        said = f"{held}: {trouble}" if trouble else f"judging by {force.digest[:12]}"
         if said != self.said:
             self.said = said
             _say(said)
