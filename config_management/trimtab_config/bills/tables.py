@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -20,6 +21,7 @@ from trimtab_config.bills.columns import Bound, Columns
 from trimtab_config.bills.files import BillFile, open_rows
 from trimtab_config.bills.statement import plain
 from trimtab_kernel.problems import OutsideError
+from trimtab_kernel.vocabulary import TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +44,15 @@ COLUMNS = (
 """The columns of a table of charges, in their order."""
 _BATCH = 4096
 _NEEDED = ("start", "currency", "amount")
-_ALSO = {"start": ("start", "time"), "group": ("group", "device_group")}
+_ALSO = {
+    "start": ("start", "time", "period_start"),
+    "end": ("end", "period_end"),
+    "amount": ("amount", "total"),
+    "group": ("group", "device_group"),
+    **{tag: (tag, f"tag_{tag}") for tag in TAGS},
+}
+"""What a column may be called as well: as in an allocation ('trimtab allocate'), or by people."""
+_ALLOCATION = "period_start"
 
 
 def schema() -> pa.Schema:
@@ -145,9 +155,10 @@ _COLUMNS = Columns({name: _ALSO.get(name, (name,)) for name in COLUMNS}, _NEEDED
 
 
 def read_charges(path: Path) -> Iterator[Charge]:
-    """The charges of a table, one after another. ``start`` (or ``time``), ``currency`` and ``amount`` are enough of columns.
+    """The charges of a table, one after another.
 
-    A place that is given is where a charge belongs, whether its standing is given or not.
+    ``start`` (or ``time``), ``currency`` and ``amount`` are enough of columns; an allocation that ``trimtab allocate``
+    wrote is such a table. A place that is given is where a charge belongs, whether its standing is given or not.
 
     Raises InputError (F701, F702, F703) for what is no such table, OutsideError where the file cannot be read.
     """
@@ -156,8 +167,9 @@ def read_charges(path: Path) -> Iterator[Charge]:
     file = BillFile(path, path.as_posix(), "")
     with open_rows(file) as rows:
         bound = _COLUMNS.bind(rows.header, file.name)
+        made = _allocated if _ALLOCATION in rows.header else _charge
         for _ in bound.over(rows):
-            yield _charge(bound)
+            yield made(bound)
 
 
 def _charge(row: Bound) -> Charge:
@@ -197,6 +209,25 @@ def _charge(row: Bound) -> Charge:
         invoice=row.text("invoice"),
         low=row.read("low", number) if row.text("low") else None,
         high=row.read("high", number) if row.text("high") else None,
+    )
+
+
+def _allocated(row: Bound) -> Charge:
+    """A line of an allocation: what devices cost in fact. One without a model is what no model used of its group."""
+    charge = _charge(row)
+    place = charge.place
+    named = " ".join(filter(None, (place.model, place.version))) or "what no model used"
+    return replace(
+        charge,
+        source="allocation",
+        kind="allocation",
+        account="trimtab",
+        issuer="Trimtab",
+        provider="Trimtab",
+        service="Edge inference" if place.model else "Edge devices idle",
+        service_category="AI and Machine Learning" if place.model else "Compute",
+        resource="/".join(filter(None, (place.group, place.model, place.version))),
+        description=f"{named} on {place.group}, measured",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -16,8 +17,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from pyarrow import parquet
 
+from tests.config.allocation.telemetry_rows import row as telemetry
+from tests.config.small_fleet import deployment, group, model, price_book
+from trimtab_config.allocation.output import write_history
 from trimtab_config.bills.charges import Category, Charge, Place, Standing
 from trimtab_config.bills.tables import write_parquet
 from trimtab_config.cli import main
@@ -101,6 +106,28 @@ def test_charges_keep_their_amounts_and_say_by_what_they_were_allocated(tmp_path
     for row in found:
         if row["PricingQuantity"]:
             assert Decimal(row["ListUnitPrice"]) * Decimal(row["PricingQuantity"]) == Decimal(row["ListCost"])
+
+
+def test_an_allocation_is_exported_with_what_no_model_used(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    fleet, history = tmp_path / "fleet.yaml", tmp_path / "history.parquet"
+    tagged = deployment(spec__tags={"businessUnit": "health"})
+    fleet.write_text(yaml.safe_dump_all((group(), model(), tagged, price_book())), "utf-8")
+    write_history(history, [telemetry(hour, cpu_seconds=700.125, joules=1e5, inferences=9) for hour in (0, 1)])
+    asked = ["allocate", "--fleet", str(fleet), "--telemetry", str(history), "--output"]
+    for form in ("csv", "parquet"):
+        assert main([*asked, form]) == 0
+        allocation = tmp_path / f"allocation.{form}"
+        allocation.write_bytes(capfdbinary.readouterr().out)
+        assert main(["focus", "export", str(fleet), "--charges", str(allocation)]) == 0
+        found = list(csv.DictReader(io.StringIO(capfdbinary.readouterr().out.decode(), newline="")))
+        assert {row["x_BusinessUnit"] for row in found} == {"health", ""}
+        assert {row["ServiceName"] for row in found} == {"Edge inference", "Edge devices idle"}
+        assert {row["AllocatedMethodId"] for row in found} == {"trimtab-allocation"}
+        assert main([*asked, "json"]) == 0
+        [total] = json.loads(capfdbinary.readouterr().out)["totals"]
+        assert sum(Decimal(row["BilledCost"]) for row in found) == Decimal(total["total"])
 
 
 def test_each_business_unit_gets_a_file_and_nothing_falls_between_them(
