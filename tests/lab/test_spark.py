@@ -86,9 +86,9 @@ def test_duckdb_and_spark_bill_the_same_money(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT / "config_management"),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": str(PYTHON),
-        "PYSPARK_SUBMIT_ARGS": "--conf spark.sql.shuffle.partitions=4 pyspark-shell",
     }
-    environment.pop("SPARK_HOME", None)
+    for name in ("SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS"):
+        environment.pop(name, None)
     bills = {}
     for engine, python in (("duckdb", Path(sys.executable)), ("spark", PYTHON)):
         asked = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 DUCKDB = "duckdb"
 SPARK = "spark"
 TABLE = "table:"
+_SUBMIT = "PYSPARK_SUBMIT_ARGS"
 
 
 def connect(engine: str) -> ibis.BaseBackend:
@@ -39,19 +41,15 @@ def connect(engine: str) -> ibis.BaseBackend:
 
 
 def _spark() -> ibis.BaseBackend:
-    """The cluster that Spark's own configuration names, else this machine's processes, on the loopback alone."""
+    """What Spark's own configuration names; where there is none, this machine's processes, on the loopback and without a page."""
     import ibis
-    from pyspark import SparkConf
-    from pyspark.sql import SparkSession
 
-    settings = SparkConf().setAppName("trimtab-allocate")
-    settings.set("spark.sql.session.timeZone", "UTC").set("spark.ui.showConsoleProgress", "false")
-    if str(settings.get("spark.master", "local[*]")).startswith("local"):
-        settings.set("spark.ui.enabled", "false")
-        settings.set("spark.driver.bindAddress", "127.0.0.1").set("spark.driver.host", "127.0.0.1")
-    session = SparkSession.builder.config(conf=settings).getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    return ibis.pyspark.connect(session)
+    if not any(name in os.environ for name in ("SPARK_HOME", "SPARK_CONF_DIR", _SUBMIT)):
+        # A shuffle's usual 200 parts are for a cluster: on one machine starting them takes longer than the work.
+        own = ("ui.enabled=false", "driver.bindAddress=127.0.0.1", "driver.host=127.0.0.1")
+        settings = (*own, "ui.showConsoleProgress=false", "sql.shuffle.partitions=8")
+        os.environ[_SUBMIT] = " ".join([*(f"--conf spark.{setting}" for setting in settings), "pyspark-shell"])
+    return ibis.pyspark.connect()
 
 
 def read_history(connection: ibis.BaseBackend, sources: Sequence[str]) -> Table:
