@@ -8,6 +8,7 @@ it left; ``synchronous_commit=on``; readers see one snapshot.
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -86,7 +87,21 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not begin transactions by itself: its BEGIN is deferred, and a reader that turns writer can fail.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
+        _patiently(connection, f"PRAGMA {pragma}")
+
+
+def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """SQLite does not wait by itself where two processes turn a new file to the write-ahead log together."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(statement).close()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -102,6 +102,7 @@ def test_from_an_incident_to_its_end_in_one_message(chat: ChatSite) -> None:
     assert message["channel"] == "C0FLEET"
     assert message["metadata"]["event_type"] == METADATA
     assert proposal.title in text_of(message)
+    assert "u000a" not in text_of(message), "the lines of the summary are lines"
     assert chat.actions() == [APPROVE, DENY]
     for block in message["blocks"]:
         parsed = Block.parse(block)

@@ -34,11 +34,16 @@ def escaped(text: str, limit: int = _SECTION) -> str:
     return printable(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def escaped_lines(text: str, limit: int = _SECTION) -> str:
+    """As :func:`escaped`, for a text of ours that has lines: each of them is escaped, and they stay lines."""
+    return _cut("\n".join(escaped(line) for line in text.splitlines()), limit)
+
+
 def message_blocks(message: Message) -> list[dict[str, Any]]:
     """The blocks of one incident's message."""
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": _plain(message.title, _HEADER), "emoji": False}},
-        _section(f"{escaped(message.state)}\n{escaped(message.summary)}"),
+        _section(f"{escaped(message.state)}\n{escaped_lines(message.summary)}"),
     ]
     fields = [
         _mrkdwn(
@@ -119,7 +124,7 @@ def home_view(waiting: tuple[ProposalView, ...], person: str, note: str) -> dict
         refused = each.refused_for.get(person, "")
         blocks.append(
             _section(
-                f"*{escaped(each.title, 300)}*\n{escaped(each.summary, 1000)}\n"
+                f"*{escaped(each.title, 300)}*\n{escaped_lines(each.summary, 2000)}\n"
                 f"{escaped(each.id)}, {len(each.approvals)} of {each.quorum} approvals, open until {_moment(each.expires_at)}"
             )
         )
