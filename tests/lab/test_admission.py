@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,17 @@ import urllib3
 
 from tests.lab.cluster import Cluster
 from tests.lab.processes import Processes, free_port, listening, system_program, wait_for
-from tests.policy_inputs import tables
+from tests.policy_inputs import POLICIES, tables
 from trimtab_config.catalog import Catalog, build_catalog
 from trimtab_config.cost.estimate import Estimator
 from trimtab_config.plan.planner import Planner
 from trimtab_config.policy.admission import EXPRESSIONS, validating_policies, webhook_configuration
 from trimtab_config.policy.cases import base_fleet, changed
 from trimtab_config.policy.gate import PolicyGate
+from trimtab_config.policy.gatekeeper import RULES, gatekeeper_objects
 from trimtab_config.policy.input import PolicyInputs
 from trimtab_config.policy.interface import PolicyLevel
+from trimtab_config.policy.opa_binary import CORE
 from trimtab_config.policy.shipped import gate_of, shipped_bundle
 from trimtab_config.render.bundle import Compiler
 from trimtab_config.render.evidence import offline_evidence
@@ -247,3 +249,44 @@ def test_the_webhook_decides_for_the_api_server_what_rendering_decides(
             assert "policies.apexlogic.ai" in message
     finally:
         cluster.resource(configuration["apiVersion"], configuration["kind"]).delete(name="trimtab-admission")
+
+
+def test_the_rego_of_the_gatekeeper_template_decides_what_rendering_decides(
+    lab_programs: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Gatekeeper itself is not here: its template's Rego is run by OPA, on reviews of the shape that it documents."""
+    asked, policies = cases()
+    core = {name: (CORE / name).read_text("utf-8") for name in ("lib.rego", "main.rego")}
+    sources = {
+        rule: (POLICIES / f"{rule.replace('.', '/').replace('-', '_')}.rego").read_text("utf-8") for rule in RULES
+    }
+    template, *constraints = gatekeeper_objects(policies, core, sources)
+    [target] = template["spec"]["targets"]
+    source = target["code"][0]["source"]
+    (tmp_path / "rego").mkdir()
+    for number, text in enumerate((source["rego"], *source["libs"])):
+        assert number == 0 or re.search(r"^package lib\.", text, re.MULTILINE)
+        (tmp_path / "rego" / f"{number}.rego").write_text(text, "utf-8")
+    (tmp_path / "rego" / "all.rego").write_text(
+        "package all\n\nviolations := [[violation | some violation in data.trimtabpolicies.violation"
+        ' with input as {"review": review, "parameters": parameters}] | some review in input.reviews;'
+        " some parameters in input.parameters]\n",
+        "utf-8",
+    )
+    document = {
+        "reviews": [{"object": each.item} for each in asked],
+        "parameters": [constraint["spec"]["parameters"] for constraint in constraints],
+    }
+    done = subprocess.run(
+        [lab_programs("opa"), "eval", "-d", tmp_path / "rego", "-I", "-f", "raw", "data.all.violations"],
+        input=json.dumps(document).encode(), capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    levels = [constraint["spec"]["parameters"]["level"] for constraint in constraints]
+    assert len(found) == len(asked) * len(levels)
+    for place, each in enumerate(asked):
+        ids = {
+            level: frozenset(str(violation["details"]["id"]) for violation in found[place * len(levels) + number])
+            for number, level in enumerate(levels)
+        }
+        assert (ids["deny"], ids["warn"]) == (each.denied, each.warned), each.case

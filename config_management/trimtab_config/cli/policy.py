@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimtab_config.cli.arguments import add_trust, trust_asked
 from trimtab_kernel.commandline import Command, print_json, print_problems
@@ -13,6 +13,7 @@ from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem,
 if TYPE_CHECKING:
     import argparse
 
+    from trimtab_config.catalog import Catalog
     from trimtab_config.policy.bundle import PolicyBundle, RuleText
     from trimtab_config.policy.opa_binary import Opa, TestReport
     from trimtab_config.policy.signing import Signer
@@ -159,10 +160,12 @@ def configure_admission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="the fleet's folder, or one with its policies alone")
     parser.add_argument(
         "--format",
-        choices=("vap", "webhook"),
+        choices=("vap", "webhook", "gatekeeper"),
         default="vap",
-        help="ValidatingAdmissionPolicies for what CEL can say; or the registration of trimtab admission-webhook",
+        help="ValidatingAdmissionPolicies for what CEL can say; the registration of trimtab admission-webhook; or a "
+        "ConstraintTemplate and constraints of Gatekeeper, which needs --rules",
     )
+    parser.add_argument("--rules", type=Path, metavar="FOLDER", help="the Rego of the shipped rules, for gatekeeper")
     parser.add_argument("--namespace", default="trimtab", help="where parameters, or the service, are (trimtab)")
     parser.add_argument("--service", default="trimtab-admission", help="the webhook's Service (trimtab-admission)")
     parser.add_argument("--fail-open", action="store_true", help="the webhook: let pass what it does not answer")
@@ -188,7 +191,10 @@ def admission(arguments: argparse.Namespace) -> ExitCode:
         fleet = read_fleet(arguments.path)
         if fleet.problems:
             raise InputError(*fleet.problems)
-        objects = validating_policies(fleet.catalog, arguments.namespace)
+        if arguments.format == "vap":
+            objects = validating_policies(fleet.catalog, arguments.namespace)
+        else:
+            objects = _for_gatekeeper(fleet.catalog, arguments.rules)
     text = yaml_stream(objects)
     if arguments.output is None:
         sys.stdout.write(text)
@@ -199,6 +205,22 @@ def admission(arguments: argparse.Namespace) -> ExitCode:
     except OSError as error:
         raise OutsideError(f"cannot write {arguments.output}: {error.strerror or error}") from error
     return ExitCode.DONE
+
+
+def _for_gatekeeper(catalog: Catalog, folder: Path | None) -> list[dict[str, Any]]:
+    from trimtab_config.policy.gatekeeper import RULES, gatekeeper_objects
+    from trimtab_config.policy.opa_binary import CORE
+
+    if folder is None:
+        raise OutsideError("--format gatekeeper needs --rules: the folder policies/ of a checkout")
+    try:
+        core = {name: (CORE / name).read_text("utf-8") for name in ("lib.rego", "main.rego")}
+        rules = {
+            rule: (folder / f"{rule.replace('.', '/').replace('-', '_')}.rego").read_text("utf-8") for rule in RULES
+        }
+    except OSError as error:
+        raise OutsideError(f"cannot read {error.filename}: {error.strerror}") from error
+    return gatekeeper_objects(catalog, core, rules)
 
 
 def configure_explain(parser: argparse.ArgumentParser) -> None:

@@ -415,10 +415,10 @@ def _alignment(policy: Document) -> str:
     return _json(found)
 
 
-def policy_parts(policy: Document, group: str) -> dict[str, Any]:
-    """A FinOpsPolicy or AIAlignmentPolicy as input documents have it, with all exceptions for ``group``.
+def policy_parts(policy: Document, group: str | None) -> dict[str, Any]:
+    """A FinOpsPolicy or AIAlignmentPolicy as input documents have it, with all exceptions for ``group`` (None: for any).
 
-    Each exception also has ``deployments``, the names that it is for (all, where it is empty).
+    Each exception also has ``deployments`` and ``groups``, the names that it is for (all, where there are none).
     """
     found: dict[str, Any] = json.loads((_finops if policy.kind == "FinOpsPolicy" else _alignment)(policy))
     found["exceptions"] = [
@@ -429,9 +429,10 @@ def policy_parts(policy: Document, group: str) -> dict[str, Any]:
             "until": item.until.isoformat(),
             "until_day": _day(item.until),
             "deployments": list(item.deployments),
+            "groups": list(item.groups),
         }
         for item in policy.spec.exceptions
-        if not item.groups or group in item.groups
+        if group is None or not item.groups or group in item.groups
     ]
     return found
 
