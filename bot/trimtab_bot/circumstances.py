@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trimtab_bot.adoption import is_adopted
 from trimtab_bot.approvals.binding import Binding
 from trimtab_bot.approvals.machine import Circumstances, Electorate, Hosted, Voter
 from trimtab_bot.approvals.rules import DAY, Demand, Risk, automatic, demand
@@ -133,7 +134,7 @@ def targets_between(base: FleetAt, head: FleetAt) -> tuple[str, ...]:
 
 def _key_on_host(proposal: Proposal, found: HostProposal | None) -> str:
     """The proposal's key as the host has it. The host also keeps the digest, where whoever edits our state cannot reach."""
-    if found is None:
+    if found is None or (is_adopted(proposal.key) and not found.key):
         return proposal.key
     digest = found.meta.get("digest")
     return found.key if digest == proposal.ballot.digest else f"{found.key} with digest {digest}"
@@ -219,6 +220,10 @@ class World:
             if commit not in self._hands:
                 self._hands[commit] = change_authors(self._history.repository, commit).identities
             identities |= self._hands[commit]
+        if is_adopted(proposal.key):
+            bound = proposal.ballot.binding
+            for info in self._history.repository.commits_between(bound.base, bound.head):
+                identities |= {info.author, info.committer, *info.co_authors}
         known = self._configuration.people.authorship(identities - {self._configuration.identity})
         return Electorate(self._voters, known.persons, tuple(str(identity) for identity in known.unknown))
 

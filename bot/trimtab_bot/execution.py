@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from trimtab_bot.adoption import is_adopted
 from trimtab_bot.approvals.machine import CloseOnHost, Merge, Merged, NotOpened, NotReady, Opened, Phase, step
 from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import moment_text
@@ -17,7 +18,7 @@ from trimtab_bot.recording import record
 from trimtab_bot.records import TimelineRecord
 from trimtab_config.githost.interface import APPROVED_TRAILER, DIGEST_TRAILER
 from trimtab_config.githost.interface import Merged as HostMerged
-from trimtab_kernel.problems import InputError
+from trimtab_kernel.problems import InputError, Problem
 
 if TYPE_CHECKING:
     from trimtab_bot.circumstances import World
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from trimtab_bot.records import Proposal
     from trimtab_bot.store.interface import Store, Writing
     from trimtab_config.githost.interface import GitHost
+    from trimtab_config.githost.interface import Proposal as HostProposal
 
 
 class Executor:
@@ -48,7 +50,7 @@ class Executor:
         self._scribe.flush()
         binding = proposal.ballot.binding
         try:
-            hosted = self._host.open_proposal(
+            hosted = self._adopted(proposal) or self._host.open_proposal(
                 key=proposal.key,
                 base=self._configuration.branch,
                 branch=proposal.head_branch,
@@ -84,6 +86,15 @@ class Executor:
                 )
             )
         self._scribe.flush()
+
+    def _adopted(self, proposal: Proposal) -> HostProposal | None:
+        """The pull request that a person opened, where the proposal is that one; its every change is found out later."""
+        if not is_adopted(proposal.key) or proposal.number is None:
+            return None
+        hosted = self._host.proposal(proposal.number)
+        if hosted is None:
+            raise InputError(Problem("G203", field="number", got=f"no pull request {proposal.number}"))
+        return hosted
 
     def _refused(self, proposal: Proposal, reason: str) -> None:
         """The host does not take the draft (a branch of that name is elsewhere, say); the response proposes another."""
@@ -144,7 +155,7 @@ class Executor:
     def close(self, proposal: Proposal, command: CloseOnHost) -> None:
         """Close an ended proposal on the host. Raises OutsideError; the next tick tries again."""
         self._scribe.flush()
-        if proposal.number is not None:
+        if proposal.number is not None and not is_adopted(proposal.key):  # a person's is a person's to close
             self._host.close(proposal.number, f"{command.code} {command.reason}")
         at = self._clock()
         with self._store.transaction() as work:

@@ -18,6 +18,7 @@ from trimtab_kernel.canonical import digest_of
 from trimtab_kernel.problems import InputError, printable
 
 if TYPE_CHECKING:
+    from trimtab_bot.adoption import Adopted
     from trimtab_bot.changes.history import History
     from trimtab_bot.circumstances import World
     from trimtab_bot.configuration import Configuration
@@ -61,18 +62,24 @@ def make_proposal(
     base: str,
     revision: int,
     at: float,
+    adopted: Adopted | None = None,
 ) -> Proposal | Impossible:
     """The proposal of ``draft`` on ``base``, as a record in phase DRAFT. Its commit exists; no ref leads to it.
+
+    With ``adopted`` it is a person's own pull request, which was proven to do what ``draft`` would.
 
     Impossible (B304, B309) where the fleet that it leads to has problems that the fleet on ``base`` has not, or would
     still run the bad version somewhere. Raises OutsideError where the repository does not answer.
     """
-    key = proposal_key(remedy, *named(incident), base, revision)
+    key = proposal_key(remedy, *named(incident), base, revision) if adopted is None else adopted.key
     message = _message(draft, incident)
     when = datetime.fromtimestamp(int(at), UTC)
     bot = configuration.identity
     try:
-        head = history.repository.write_commit(base, draft.changes, bot, bot, message, when)
+        if adopted is None:
+            head = history.repository.write_commit(base, draft.changes, bot, bot, message, when)
+        else:
+            head = adopted.head
     except InputError as error:
         return Impossible("B303", f"the commit cannot be written: {error.problems[0]}")
     before, after = history.fleet(base), history.fleet(head)
@@ -114,19 +121,31 @@ def make_proposal(
         hold_until=draft.hold_until,
         device_groups=incident.device_groups,
         devices=incident.devices,
-        facts=(*_facts(incident, offending), *draft.facts, *_target_facts(targets)),
+        facts=(
+            *_facts(incident, offending),
+            *(() if adopted is None else adopted.facts),
+            *draft.facts,
+            *_target_facts(targets),
+        ),
         diff=history.repository.diff(base, head, limit=_DIFF_BYTES),
         offending=offending,
-        head_branch=branch_name(key),
+        head_branch=branch_name(key) if adopted is None else adopted.branch,
         opened_at=at,
+        number=None if adopted is None else adopted.number,
         ballot=Ballot(
             phase=Phase.DRAFT,
             binding=binding,
             digest=str(binding.digest()),
             expires_at=expires_at,
-            proposer=BOT if incident.request is None else incident.request.by,
+            proposer=_proposer(incident, adopted),
         ),
     )
+
+
+def _proposer(incident: Incident, adopted: Adopted | None) -> str:
+    if adopted is not None:
+        return adopted.proposer
+    return BOT if incident.request is None else incident.request.by
 
 
 def _message(draft: Draft, incident: Incident) -> str:

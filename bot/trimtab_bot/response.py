@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from trimtab_bot.adoption import adoptable
 from trimtab_bot.approvals.machine import CloseOnHost, Look, Merge, Phase, objection, step
 from trimtab_bot.asking import titled
 from trimtab_bot.changes.history import versions_of
@@ -377,7 +378,9 @@ class Response:
                 incident, Impossible("B301", f"its authors cannot be known: {error.problems[0]}"), fleet.commit, at
             )
             return
+        taken = frozenset(each.key for each in earlier)
         proposal = make_proposal(
+            adopted=adoptable(self._host, self._configuration, situation, outcome, taken),
             configuration=self._configuration,
             world=self._world,
             history=self._history,

@@ -46,7 +46,12 @@ class GitHubSite(Site):
             "apiUrl": self.rig.base_url,
             "cloneUrl": self.clone_url,
         }
-        super().__init__(folder, repository="mirror.git", github=section, people=linked_people())
+        self.changes: dict[str, Any] = {
+            "repository": "mirror.git",
+            "github": section,
+            "people": linked_people(),
+        }
+        super().__init__(folder, **self.changes)
 
     def git_host(self, configuration: Configuration) -> tuple[GitHost, Callable[[], None]]:
         assert configuration.github is not None
