@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from random import Random
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from trimtab_kernel.intervals import CohortCount, disparate_impact, mean_of_sums
 
 def test_quantiles_of_the_normal_distribution() -> None:
     assert z_of(0.95) == pytest.approx(1.959964, abs=1e-6)
+    assert z_of(0.95) == NormalDist().inv_cdf(0.975), "the usual one is written down"
     assert z_of(0.99) == pytest.approx(2.575829, abs=1e-6)
 
 

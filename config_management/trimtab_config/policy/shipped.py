@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from trimtab_config.policy.bundle import DATA, MANIFEST, MODULE, MOST_BYTES, PolicyBundle, read_bundle
 from trimtab_config.policy.gate import PolicyGate
-from trimtab_config.policy.replacing import replace_folder
 from trimtab_kernel.problems import InputError, OutsideError, Problem
 
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ def write_bundle(bundle: PolicyBundle, folder: Path, signer: Signer | None = Non
         from trimtab_config.policy.signing import SIGNATURES, signatures_of
 
         files[SIGNATURES] = signatures_of(files, signer)
+    from trimtab_config.policy.replacing import replace_folder
+
     replace_folder(folder, files)
 
 
