@@ -150,7 +150,8 @@ class Proposal:
     ``key`` is the idempotency key on the Git host, ``number`` the host's number once it is there. ``verified`` says
     whether the state that is restored was once seen to be fine; ``verified_commit`` is the commit that is restored.
     ``devices`` is the number of devices in the groups concerned, as declared. ``merge_intended_at`` is when the host was
-    first asked for the merge that is under way; ``closed_on_host`` says that nothing is left to be closed there.
+    first asked for the merge that is under way; ``closed_on_host`` says that nothing is left to be closed there. ``quorum`` is
+    what the rules asked for when it was made, for showing; what counts is established at each decision.
     """
 
     id: str
@@ -178,6 +179,7 @@ class Proposal:
     merge_intended_at: float | None = None
     merged_at: float | None = None
     closed_on_host: bool = False
+    quorum: int = 0
 
 
 @dataclass(frozen=True, slots=True)

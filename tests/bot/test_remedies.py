@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +14,10 @@ from tests.bot.rig import KIOSKS, Site
 from trimtab_bot.approvals.machine import Phase
 from trimtab_bot.commands import Actor, Reply, Where
 from trimtab_bot.records import IncidentPhase
-from trimtab_bot.remedies import ASKED
+from trimtab_bot.remedies import ASKED, remedy_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from trimtab_bot.records import Incident
 
@@ -260,3 +261,10 @@ def test_every_remedy_has_a_schema_and_says_what_it_does() -> None:
         assert step.schema["type"] == "object"
         assert step.schema["additionalProperties"] is False
         assert step.says
+
+
+def test_the_documentation_lists_what_may_be_asked_for() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "remedies.md").read_text("utf-8")
+    shown = re.search(r"<!-- remedies:[^>]*-->\n(.*?)\n<!-- /remedies -->", page, re.DOTALL)
+    assert shown is not None
+    assert shown[1] == remedy_table(), f"put this into docs/remedies.md:\n{remedy_table()}"

@@ -221,7 +221,7 @@ def compose(
         offending=newest.offending if newest is not None else incident.offending,
         number=None if newest is None else newest.number,
         approvals=() if newest is None else tuple(vote.person for vote in newest.ballot.votes),
-        quorum=quorum,
+        quorum=quorum if newest is None else newest.quorum or quorum,
         expires_at=newest.ballot.expires_at if newest is not None and asked else None,
         timeline=timeline[-LINES:],
         ask=Ask(newest.id, newest.ballot.digest) if newest is not None and asked else None,

@@ -41,3 +41,13 @@ def asked_remedy(name: str) -> AskedRemedy:
     if found is None:
         raise RefusedError("B307", f'there is no remedy "{name}"; expected one of {", ".join(sorted(ASKED))}')
     return found
+
+
+def remedy_table() -> str:
+    """What may be asked for, as Markdown, as the documentation shows it."""
+    lines = ["| remedy | what it does | options | who brought the version decides |", "|---|---|---|---|"]
+    for name, step in sorted(ASKED.items()):
+        shown = step.schema["properties"]
+        options = ", ".join(f"`{each}`" for each in shown) if isinstance(shown, dict) and shown else "none"
+        lines.append(f"| `{name}` | {step.says} | {options} | {'no' if step.bars_authors else 'yes'} |")
+    return "\n".join(lines)
