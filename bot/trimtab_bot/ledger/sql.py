@@ -60,7 +60,15 @@ class SqlLedger:
         self._name = name
         if reading:
             return
-        with self._answering(), self._engine.begin() as connection:
+        try:
+            self._make()
+        except BaseException:
+            engine.dispose()
+            raise
+
+    def _make(self) -> None:
+        engine = self._engine
+        with self._answering(), engine.begin() as connection:
             new = not sa.inspect(connection).has_table(_ENTRIES.name)
             if new:
                 _METADATA.create_all(connection)

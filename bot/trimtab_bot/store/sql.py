@@ -36,8 +36,12 @@ class SqlStore:
         """Migrates first. ``place`` names the database in messages. Raises InputError (B109) and OutsideError."""
         self._engine = engine
         self._place = place
-        with self._answering(), engine.begin() as connection:
-            migrate(connection, place)
+        try:
+            with self._answering(), engine.begin() as connection:
+                migrate(connection, place)
+        except BaseException:
+            engine.dispose()
+            raise
 
     @classmethod
     def open(cls, path: Path) -> SqlStore:
