@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.config.test_reviews import GOLDEN, many_groups, missing_price, no_change, one_group
+from tests.golden import CASES
 from trimtab_config.grading import (
     MAX_BLOCK,
     Grading,
@@ -22,9 +22,13 @@ from trimtab_config.grading import (
     promises_in,
 )
 from trimtab_config.text.gradings import MAX_SECTION, graded_comment, grading_markdown, with_grade_of
-from trimtab_config.text.reviews import review_markdown
 from trimtab_kernel.money import Figure, Grade
 from trimtab_kernel.problems import InputError
+
+
+def written(name: str) -> str:
+    """A comment as test_reviews.py sees it written."""
+    return (CASES / "comments" / f"{name}.md").read_text("utf-8")
 
 
 def figure(value: str, low: str, high: str, known: Grade = Grade.DECLARED) -> Figure:
@@ -100,7 +104,7 @@ def test_an_incomplete_estimate_promised_only_a_least_amount() -> None:
 
 
 def test_what_was_promised_is_read_back_from_the_comment() -> None:
-    text = review_markdown(one_group())
+    text = written("one_group")
     [promise] = promises_in(text).groups
     assert promise.group == "kiosk-emea"
     assert f"{promise.figure.value:.2f} EUR" in text.replace(",", "")
@@ -108,7 +112,7 @@ def test_what_was_promised_is_read_back_from_the_comment() -> None:
 
 
 def test_many_promises_are_bounded_and_the_rest_is_counted() -> None:
-    text = review_markdown(many_groups())
+    text = written("many_groups")
     [line] = [line for line in text.splitlines() if line.startswith("<!-- trimtab:estimate:")]
     assert len(line) <= MAX_BLOCK + 100
     promises = promises_in(text)
@@ -121,7 +125,7 @@ def test_many_promises_are_bounded_and_the_rest_is_counted() -> None:
     [("<!-- trimtab:estimate:1:", "<!-- trimtab:estimate:1:0"), (" -->\n", "A -->\n"), ("estimate:1", "estimate:2")],
 )
 def test_a_block_that_was_edited_is_not_believed(old: str, new: str) -> None:
-    text = review_markdown(one_group())
+    text = written("one_group")
     begin, _, block = text.rpartition("<!-- trimtab:estimate:")
     with pytest.raises(InputError, match="A704"):
         promises_in(begin + ("<!-- trimtab:estimate:" + block).replace(old, new))
@@ -129,7 +133,7 @@ def test_a_block_that_was_edited_is_not_believed(old: str, new: str) -> None:
 
 def test_a_comment_without_an_estimate_or_with_two_cannot_be_graded() -> None:
     block = FOUR.block()
-    for text in (review_markdown(no_change()), review_markdown(missing_price()), f"{block}\n{block}\n"):
+    for text in (written("no_change"), written("missing_price"), f"{block}\n{block}\n"):
         with pytest.raises(InputError, match="A704"):
             promises_in(text)
 
@@ -176,16 +180,16 @@ def kiosks_measured(amount: str) -> bytes:
 
 
 def test_the_graded_comment_is_what_lies_in_the_golden_file(pytestconfig: pytest.Config) -> None:
-    text = review_markdown(one_group(), "trimtab-report.json")
+    text = written("one_group")
     found = graded_comment(text, graded(promises_in(text), kiosks_measured("611.17")))
-    file = GOLDEN / "graded.md"
+    file = CASES / "comments" / "graded.md"
     if pytestconfig.getoption("--update-golden"):
         file.write_text(found, "utf-8")
     assert found == file.read_text("utf-8")
 
 
 def test_grading_again_takes_the_place_of_the_earlier_grade_and_nothing_else_changes() -> None:
-    text = review_markdown(one_group())
+    text = written("one_group")
     promises = promises_in(text)
     first = graded_comment(text, graded(promises, kiosks_measured("600")))
     second = graded_comment(first, graded(promises, kiosks_measured("900")))
@@ -197,7 +201,7 @@ def test_grading_again_takes_the_place_of_the_earlier_grade_and_nothing_else_cha
 
 
 def test_a_comment_written_anew_keeps_its_grade_while_it_promises_the_same() -> None:
-    text = review_markdown(one_group())
+    text = written("one_group")
     comment = graded_comment(text, graded(promises_in(text), kiosks_measured("600")))
     assert with_grade_of(comment, text) == comment
     other = text.replace(promises_in(text).block(), FOUR.block())
