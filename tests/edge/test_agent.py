@@ -174,7 +174,7 @@ def test_other_formats_are_delivered_as_verified_bytes(tmp_path: Path, fleet: Fl
         assert progress(agent) == {"app": Progress.ACTIVE}
         assert (tmp_path / "models/app/3.2.1/model.bin").read_bytes() == content
         assert active(tmp_path, "app") == "3.2.1"
-        assert server.ask("GET", "/v2/health/ready").status == 200
+        wait_until(lambda: server.ask("GET", "/v2/health/ready").status == 200)
         assert server.ask("GET", "/v2/models/app").status == 404
 
 
