@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,7 @@ def make_proposal(
         policy=world.policy,
         expires_at=moment_text(expires_at),
     )
-    return Proposal(
+    made = Proposal(
         id=f"p-{digest_of([incident.id, key]).hex[:10]}",
         key=key,
         incident_id=incident.id,
@@ -140,6 +141,7 @@ def make_proposal(
             proposer=_proposer(incident, adopted),
         ),
     )
+    return replace(made, quorum=world.demand(made).quorum)
 
 
 def _proposer(incident: Incident, adopted: Adopted | None) -> str:
