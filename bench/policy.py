@@ -27,6 +27,7 @@ from trimtab_config.policy.opa_binary import CORE, Opa
 from trimtab_config.policy.shipped import SHIPPED, write_bundle
 from trimtab_config.render.evidence import offline_evidence
 from trimtab_config.spec.reader import read_documents
+from trimtab_kernel.decisions import ON_DEVICE, DecisionTable, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,29 @@ _TWELVE = (
 )  # fmt: skip
 _BUDGETS = {"1": 2_000, "50": 15_000}
 _MEMORY = 64.0
+_DEVICE = 10.0
+_FINOPS = {
+    "name": "finops-policy-emea-high-priority",
+    "level": "deny",
+    "caps": {"cpu": {"milli": 10**6, "text": "1000"}, "memory": {"bytes": 2**50, "text": "1Pi"}},
+    "required_tags": ["team"],
+    "update": {"bytes": 2**40, "text": "1Ti"},
+    "window": {"from": 60, "until": 300, "text": "01:00-05:00"},
+}
+_ALIGNMENT = {
+    "name": "ai-alignment-policy-vision-sensitive",
+    "level": "deny",
+    "egress": {"allowed": True, "jurisdictions": []},
+    "prohibited_models": ["facial-recognition-v3", "mood-reader"],
+    "prohibited_capabilities": ["face-recognition"],
+    "maximum_per_minute": 60,
+    "maximum_age_days": 365,
+    "refresh_days": 365,
+    "unused_days": 365,
+    "signature": True,
+    "approved_pipelines": ["pipelines/train"],
+    "jurisdictions": ["EU", "US", "GB", "AE", "SG", "JP", "BR", "IN"],
+}
 _QUERY = "data.trimtab.main.decisions"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -77,9 +101,41 @@ def main() -> int:
                     _server(Path(program), work, requests, options.seconds)
                 )
                 figures.setdefault("opa eval", []).append(_eval(Path(program), work, requests))
+    device = median(device_table(requests, options.seconds) for _ in range(options.runs))
     rows = {label: {key: median(run[key] for run in runs) for key in runs[0]} for label, runs in figures.items()}
     _show(rows)
+    print(f"device table, {len(judging_table().rows)} rows: {device:.1f} us of CPU a decision, {_judged(device)}")
     return 0
+
+
+def _judged(device: float) -> str:
+    return f"budget (<= {_DEVICE:.0f} us): {'within' if device <= _DEVICE else 'BEYOND'}"
+
+
+def judging_table() -> DecisionTable:
+    """The table of a device whose policies set everything that it judges."""
+    return DecisionTable([row for row in rows_of(_FINOPS, _ALIGNMENT) if row.rule in ON_DEVICE])
+
+
+def device_table(requests: list[bytes], seconds: float) -> float:
+    """Microseconds of CPU for one decision by the table that a device has, all of its rules set and kept."""
+    facts = [json.loads(request) for request in requests]
+    for each in facts:
+        for version in each["model"]["versions"]:
+            version |= {"signed": True, "pipeline": "pipelines/train", "released": "2026-10-01", "released_day": 20727}
+        each["model"] |= {"newest": "2026-10-01", "newest_day": 20727, "unused": []}
+        each |= {"tags": {"team": "edge"}, "inference": {"maximum_per_minute": 60}, "as_of_day": 20780}
+        each["update"] = {"window": {"from": 120, "until": 180, "text": "02:00-03:00"}}
+    table = judging_table()
+    refused = [finding for each in facts for finding in table.decide(each)]
+    if refused:
+        sys.exit(f"bench: the table refuses what it should let pass: {refused[0]}")
+    done, begin = 0, time.process_time()
+    while (spent := time.process_time() - begin) < seconds:
+        for each in facts:
+            table.decide(each)
+        done += len(facts)
+    return spent / done * 1e6
 
 
 def documents() -> list[bytes]:

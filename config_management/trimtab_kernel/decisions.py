@@ -353,6 +353,11 @@ def _required_tags(limit: Mapping[str, Any]) -> Test:
 
     def test(facts: Facts) -> Sequence[Written]:
         there = facts["tags"]
+        for tag in tags:
+            if not isinstance(there.get(tag), str) or not there[tag].strip():
+                break
+        else:
+            return ()
         return [
             (tag, f"spec.tags.{tag}", "no such tag", f"the tag {tag}")
             for tag in tags
@@ -366,6 +371,11 @@ def _update_size(limit: Mapping[str, Any]) -> Test:
     most, expected = limit["bytes"], f"at most {_text(limit, 'text')}"
 
     def test(facts: Facts) -> Sequence[Written]:
+        for version in facts["model"]["versions"]:
+            if not (_is_number(version["size"]) and version["size"] <= most):
+                break
+        else:
+            return ()
         return [
             (
                 version["version"],
@@ -431,11 +441,15 @@ def _baseline_models(limit: Mapping[str, Any]) -> Test:
 
 def _prohibited_capabilities(limit: Mapping[str, Any]) -> Test:
     prohibited = limit["capabilities"]
+    names = frozenset(name.lower() for name in prohibited)
     expected = f"none of {_listed(set(prohibited))}"
 
     def test(facts: Facts) -> Sequence[Written]:
         capabilities = facts["model"]["capabilities"]
-        if not capabilities:
+        for name in capabilities:
+            if name.lower() in names:
+                break
+        else:
             return ()
         there = {name.lower() for name in capabilities}
         return [
@@ -493,6 +507,11 @@ def _signed(limit: Mapping[str, Any]) -> Test:
     del limit
 
     def test(facts: Facts) -> Sequence[Written]:
+        for version in facts["model"]["versions"]:
+            if version.get("signed") is not True:
+                break
+        else:
+            return ()
         return [
             (
                 version["version"],
@@ -511,6 +530,11 @@ def _lineage(limit: Mapping[str, Any]) -> Test:
     names, expected = limit["names"], f"one of {_listed(set(limit['names']))}"
 
     def test(facts: Facts) -> Sequence[Written]:
+        for version in facts["model"]["versions"]:
+            if version.get("pipeline") not in names:
+                break
+        else:
+            return ()
         return [
             (
                 version["version"],
@@ -531,6 +555,11 @@ def _age(limit: Mapping[str, Any]) -> Test:
     def test(facts: Facts) -> Sequence[Written]:
         day = facts.get("as_of_day")
         if day is None:
+            return ()
+        for version in facts["model"]["versions"]:
+            if not (_is_number(version.get("released_day")) and day - version["released_day"] <= most):
+                break
+        else:
             return ()
         return [
             (
@@ -624,7 +653,8 @@ def _text(holder: Any, key: str, otherwise: str = _NOTHING) -> str:  # noqa: ANN
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return type(value) is int or type(value) is float
+    kind = type(value)
+    return kind is int or kind is float
 
 
 def _shown(value: object) -> str:

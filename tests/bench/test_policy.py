@@ -6,6 +6,7 @@ import pytest
 
 from bench import policy
 from trimtab_config.policy.shipped import gate_of, shipped_bundle
+from trimtab_kernel.decisions import ON_DEVICE
 
 
 def test_its_documents_are_whole_and_none_is_refused() -> None:
@@ -36,3 +37,11 @@ def test_budgets_and_ratios_are_shown(capsys: pytest.CaptureFixture[str]) -> Non
     assert "twelve rules against opa run --server: 4.0, 8.0 and 8.0 times as many" in said
     assert said[-2].endswith("all shipped rules: 1 a call BEYOND, 50 a call within, memory BEYOND")
     assert said[-1].endswith("twelve rules: 1 a call within, 50 a call within, memory within")
+
+
+def test_the_device_table_that_is_measured_has_every_rule_that_a_device_judges_and_lets_all_pass() -> None:
+    documents = policy.documents()[:20]
+    assert {row.rule for row in policy.judging_table().rows} == ON_DEVICE
+    assert policy.device_table(documents, 0.001) > 0
+    assert policy._judged(10.1).endswith("BEYOND")
+    assert policy._judged(9.9).endswith("within")
