@@ -30,7 +30,7 @@ class Scene:
         self.site.origin.release()
         self.site.bad()
         self.site.close()
-        (folder / "bot.yaml").write_text(json.dumps(settings(folder, **self.site.changes)))
+        (folder / "bot.yaml").write_text(json.dumps(settings(folder, **self.site.changes, rollouts={"propose": False})))
 
     def run(self, *words: str) -> tuple[int, list[str]]:
         """One process; how it ended, and the steps that it made."""
@@ -56,7 +56,7 @@ class Scene:
         assert len(site.origin.merges_of_the_bot()) == 1
         assert site.proposal().ballot.phase is Phase.MERGED
         assert [vote.person for vote in site.proposal().ballot.votes] == ["ada"]
-        assert sum("approval" in each for each in site.answers()) == 1
+        assert len(site.answers()) == 1  # in whatever words: the click may be the one before the kill
         assert len(site.rig.checks) == 1
         site.close()
 
