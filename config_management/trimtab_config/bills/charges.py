@@ -18,7 +18,7 @@ PLACES = 24
 """Decimals of an amount: fifteen significant digits of a ten-thousand-millionth still fit."""
 MOST = Decimal(10) ** 14
 """Amounts are smaller than this, whatever their sign: with 24 decimals that is what 38 digits hold."""
-EXACT = Context(prec=76, rounding=ROUND_HALF_EVEN)
+EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
 """Sums of amounts in this context are exact for more lines than a bill can have."""
 _STEP = Decimal(1).scaleb(-PLACES)
 
