@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trimtab_kernel import vocabulary
-from trimtab_kernel.canonical import Json, canonical_json
+from trimtab_kernel.canonical import CanonicalError, Json, canonical_json
 from trimtab_kernel.decisions import Facts, Row, TableError, row_from, row_json
 from trimtab_kernel.identity import Digest, IdentityError, Version, parse_label_name, parse_name
 from trimtab_kernel.problems import InputError, Problem, quoted
@@ -538,8 +538,9 @@ class _Reader:
         if not isinstance(value, list) or len(value) > 256:
             raise self.fail(place, type(value).__name__, "a list of at most 256 rows")
         try:
+            canonical_json(value)  # what the document is written from again
             return tuple(map(row_from, value))
-        except TableError as error:
+        except (TableError, CanonicalError) as error:
             raise self.fail(place, str(error), "rows of a decision table") from None
 
     def policy(self, value: object, place: str) -> ModelPolicy:
