@@ -157,11 +157,12 @@ def test_fields_come_from_bases_and_are_made_and_followed_up_as_in_the_standard_
     assert [(f.name, f.metadata.get("yaml")) for f in dataclasses.fields(ours)] == [
         (f.name, f.metadata.get("yaml")) for f in dataclasses.fields(theirs)
     ]
-    for wrong in ((), (1, [], "n", 4)):
+    wrongs: tuple[tuple[Any, ...], ...] = ((), (1, [], "n", 4))
+    for wrong in wrongs:
         with pytest.raises(TypeError, match="argument"):
             ours(*wrong)
     with pytest.raises(ValueError, match="init=False"):
-        records.replace(made, total=1)
+        records.replace(ours(1), total=1)
 
 
 def test_a_default_that_could_be_changed_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab_config.restore.fields import Difference, Value, differences, field_path, set_fields
+from trimtab_config.restore.fields import Difference, FieldPath, Value, differences, field_path, set_fields
 from trimtab_config.restore.layout import Layout, ObjectKey, lay_out
 from trimtab_config.sources.folder import load_folder
 from trimtab_config.spec.reader import read_documents
@@ -100,7 +100,7 @@ def test_an_object_that_would_be_empty_goes_with_its_last_field() -> None:
 
 
 def test_several_texts_as_one_list() -> None:
-    fields = {
+    fields: dict[FieldPath, Value] = {
         field_path("spec.offload.endpoint"): "https://infer.example/v2",
         field_path("spec.offload.jurisdiction"): "EU",
         field_path("spec.offload.when"): ("cpu", "battery"),
