@@ -10,6 +10,7 @@ BENCHES = {
     "cmp": "a render inside Argo CD's plugin protocol: native, in exec mode, and helm template of the same objects",
     "cost": "the month of 1,000 groups of 50 deployments: from files to the bill, beside the same sums in pandas",
     "forecast": "coverage of 80 % intervals by horizon, on simulated fleets and real series; ETS of statsmodels beside it",
+    "plan": "the waves of a rollout over 1,000,000 devices, beside each device's own question asked a million times",
     "policy": "decisions by policy for each second of CPU, one at a time and batched, beside OPA itself",
     "render": "compile fleets of up to 1,000 groups: time, memory, growth, one changed group, and a peer beside it",
     "serving": "a request on trimtab-edge serve, MLServer, KServe, LitServe, BentoML: CPU, memory, latency, rate",

@@ -205,6 +205,18 @@ CODES: tuple[Code, ...] = (
         "Advice is a patch of the fleet's files, tried on the whole fleet.",
         "Give the folder that holds the fleet.",
     ),
+    Code(
+        "F142",
+        "line of a device list that is none",
+        "Who is in a wave follows from ids and groups; a device that is left out in silence would make the count wrong.",
+        "Write DEVICE,GROUP on each line, without a header, with a group of the fleet and an id of 253 bytes at most.",
+    ),
+    Code(
+        "F143",
+        "device listed twice",
+        "A device that is counted twice makes a wave look larger than it is.",
+        "List each device once; 'sort FILE | uniq -d' names those that come again.",
+    ),
     # ---- F2: references between objects
     Code(
         "F201",
