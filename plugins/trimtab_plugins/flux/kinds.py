@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from trimtab_config.spec.scalars import (
 )
 from trimtab_kernel.canonical import canonical_json
 from trimtab_kernel.problems import InputError, Problem, quoted
+from trimtab_kernel.records import dataclass
 
 API_GROUP = "fleet.apexlogic.ai"
 API_VERSION = "v1alpha1"
