@@ -202,6 +202,7 @@ def local_ports(configuration: Configuration, clock: Clock) -> Iterator[Ports]:
     finally:
         ledger.close()
         store.close()
+        side.close()
 
 
 def open_store(configuration: Configuration) -> SqlStore:
@@ -259,6 +260,8 @@ class HostSide:
     refresh: Callable[[], None]
     conversation: Conversation | None = None
     account: int = 0
+    close: Callable[[], None] = _nothing
+    """Lets go of its connections."""
 
 
 def github_side(configuration: Configuration, settings: GitHubSettings, clock: Clock, pause: float = 1.0) -> HostSide:
@@ -286,6 +289,7 @@ def github_side(configuration: Configuration, settings: GitHubSettings, clock: C
         mirror.update,
         GitHubConversation(client, settings.repository, account, gate),
         account,
+        client.close,
     )
 
 

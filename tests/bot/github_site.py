@@ -7,14 +7,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from github import Auth
+
 from tests.bot.rig import PEOPLE, Site
 from tests.rigs.git_http import git_over_http
 from tests.rigs.github import User, github
 from trimtab_bot.assembly import HostSide, github_side
 from trimtab_bot.reviews.accounts import Accounts
 from trimtab_bot.reviews.listener import Listener
+from trimtab_config.githost.github import connect
 
 if TYPE_CHECKING:
+    from github.Repository import Repository
+
     from trimtab_bot.configuration import Configuration
     from trimtab_config.githost.interface import GitHost
 
@@ -56,7 +61,14 @@ class GitHubSite(Site):
     def git_host(self, configuration: Configuration) -> tuple[GitHost, Callable[[], None]]:
         assert configuration.github is not None
         self.side: HostSide = github_side(configuration, configuration.github, lambda: self.now, 0)
+        self._stack.callback(self.side.close)
         return self.side.host, self.side.refresh
+
+    def acting_as(self, user: User) -> Repository:
+        """The repository as somebody's own client has it; its connections end with the site."""
+        client = connect(self.rig.base_url, Auth.Token(user.token), 0)
+        self.stack.callback(client.close)
+        return client.get_repo("acme/fleet")
 
     def listener(self) -> Listener:
         """A new one, as after a restart."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from github import Auth
 
 from tests.bot.github_site import MARA, ROBOT, GitHubSite
 from tests.bot.rig import KIOSKS, RELEASE
@@ -22,7 +21,6 @@ from trimtab_bot.inbox.interface import Accepted
 from trimtab_bot.records import IncidentPhase
 from trimtab_config.git.mirror import STALE, GitMirror
 from trimtab_config.git.repository import GitRepository
-from trimtab_config.githost.github import connect
 from trimtab_config.githost.interface import ProposalState
 from trimtab_kernel.problems import InputError, OutsideError
 
@@ -125,7 +123,7 @@ def test_a_pull_request_that_a_person_merges_by_hand_counts(github_site: GitHubS
     site = github_site
     site.broken()
     (pull,) = site.rig.pulls.values()
-    mara = connect(site.rig.base_url, Auth.Token(MARA.token), 0).get_repo("acme/fleet")
+    mara = site.acting_as(MARA)
     mara.get_pull(pull.number).merge(sha=pull.head)
     site.tick(2)
     hosted = site.host.proposal(1)

@@ -46,11 +46,21 @@ class PatientRetry(GithubRetry):
         _stacktrace: Any = None,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         """See urllib3.Retry. Raises GithubException at once where GitHub asks for patience."""
-        if response is not None and response.status in _LIMITED:
-            headers = {str(key).lower(): str(value) for key, value in response.headers.items()}
-            if "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0":
-                raise RateLimitError(response.status, {"message": "rate limit"}, headers)
-        return super().increment(method, url, response, error, _pool, _stacktrace)
+        try:
+            _raise_if_limited(response)
+            return super().increment(method, url, response, error, _pool, _stacktrace)
+        except Exception:
+            # urllib3 has not given the connection back yet, and nobody else will end it.
+            if response is not None:
+                response.close()
+            raise
+
+
+def _raise_if_limited(response: Any) -> None:  # noqa: ANN401 - urllib3's answer
+    if response is not None and response.status in _LIMITED:
+        headers = {str(key).lower(): str(value) for key, value in response.headers.items()}
+        if "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0":
+            raise RateLimitError(response.status, {"message": "rate limit"}, headers)
 
 
 class RateGate:

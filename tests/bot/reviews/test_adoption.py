@@ -7,12 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from github import Auth
 
 from tests.bot.github_site import ADA, CY, GitHubSite
 from tests.bot.rig import RELEASE
 from trimtab_bot.inbox.interface import Accepted, Refused
-from trimtab_config.githost.github import connect
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ def proposed_by_cy(site: GitHubSite, more: str = "") -> int:
         "Cy Novak <cy@example.com>", "Back to 1.1.0", bad, files={**site.origin.files, RELEASE: good}
     )
     site.origin.scratch.git("update-ref", "refs/heads/cy/back", head)
-    repository = connect(site.rig.base_url, Auth.Token(CY.token), 0).get_repo("acme/fleet")
+    repository = site.acting_as(CY)
     return repository.create_pull("main", "cy/back", title="Triage back to 1.1.0", body="it is unfair").number
 
 
