@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from trimtab_bot.execution import Executor
     from trimtab_bot.findings import Finding
     from trimtab_bot.incidents.evidence import Look as MetricsLook
+    from trimtab_bot.ledger.interface import Record
     from trimtab_bot.metrics.interface import MetricsSource
     from trimtab_bot.moments import Clock
     from trimtab_bot.narration.interface import Narrator
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from trimtab_bot.remedies.interface import Draft
     from trimtab_bot.store.interface import Store, Writing
     from trimtab_config.githost.interface import GitHost
+    from trimtab_kernel.canonical import Json
 
 ROLLBACK = "rollback"
 _RETURNS = frozenset({"rollback", "abort"})
@@ -277,23 +279,7 @@ class Response:
         with self._store.transaction() as work:
             work.put_incident(course.proposed(incident, proposal.id, proposal.good_version, at))
             work.put_proposal(proposal)
-            work.add_record(
-                record(
-                    *(f"{proposal.id}/open", EntryKind.INTENT, at, proposal.id, "proposing"),
-                    proposal=proposal.id,
-                    incident=incident.id,
-                    host_key=proposal.key,
-                    remedy=request.remedy,
-                    person=request.by,
-                    base=proposal.ballot.binding.base,
-                    head=proposal.ballot.binding.head,
-                    targets=list(proposal.ballot.binding.targets),
-                    digest=proposal.ballot.digest,
-                    model=proposal.model,
-                    version=proposal.bad_version,
-                    text=proposal.title,
-                )
-            )
+            work.add_record(_opening(proposal, incident, at, remedy=request.remedy, person=request.by))
         self._executor.open(proposal)
         self._escalate_without_electorate(incident, proposal, at)
 
@@ -406,22 +392,7 @@ class Response:
         with self._store.transaction() as work:
             work.put_incident(incident)
             work.put_proposal(proposal)
-            work.add_record(
-                record(
-                    *(f"{proposal.id}/open", EntryKind.INTENT, at, proposal.id, "proposing"),
-                    proposal=proposal.id,
-                    incident=incident.id,
-                    host_key=proposal.key,
-                    finding=finding.to_json(),
-                    base=proposal.ballot.binding.base,
-                    head=proposal.ballot.binding.head,
-                    targets=list(proposal.ballot.binding.targets),
-                    digest=proposal.ballot.digest,
-                    model=proposal.model,
-                    version=proposal.bad_version,
-                    text=proposal.title,
-                )
-            )
+            work.add_record(_opening(proposal, incident, at, finding=finding.to_json()))
         self._executor.open(proposal)
         self._escalate_without_electorate(incident, proposal, at)
 
@@ -625,3 +596,25 @@ def times_text(incident: Incident) -> str:
     )
     spans = [f"{name} after {span_text(max(0.0, at - incident.detected_at))}" for name, at in names if at is not None]
     return f"detected, {', '.join(spans)}" if spans else "detected"
+
+
+def _opening(proposal: Proposal, incident: Incident, at: float, **cause: Json) -> Record:
+    """The ledger's intent to open a proposal; ``cause`` is what it answers: a finding, or a person's wish."""
+    return record(
+        f"{proposal.id}/open",
+        EntryKind.INTENT,
+        at,
+        proposal.id,
+        "proposing",
+        proposal=proposal.id,
+        incident=incident.id,
+        host_key=proposal.key,
+        **cause,
+        base=proposal.ballot.binding.base,
+        head=proposal.ballot.binding.head,
+        targets=list(proposal.ballot.binding.targets),
+        digest=proposal.ballot.digest,
+        model=proposal.model,
+        version=proposal.bad_version,
+        text=proposal.title,
+    )

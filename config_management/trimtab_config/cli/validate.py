@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_config.cli.arguments import add_policies
+from trimtab_config.cli.dates import date
 from trimtab_kernel.commandline import Command, print_json, print_problems
 from trimtab_kernel.problems import ExitCode, Problem, sort_problems
 
@@ -28,15 +29,6 @@ TOO_OLD = "F603"
 AGE_RULE = "alignment.model-age:"
 
 
-def _date(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        import argparse
-
-        raise argparse.ArgumentTypeError(f'expected a date such as "2026-12-31", got "{text}"') from None
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument(
@@ -46,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a fleet folder; or one file, or - for stdin (references are not judged then)",
     )
     parser.add_argument(
-        "--as-of", type=_date, metavar="DATE", help="judge dates (Holds, prices, model age) as of this day, not today"
+        "--as-of", type=date, metavar="DATE", help="judge dates (Holds, prices, model age) as of this day, not today"
     )
     parser.add_argument(
         "--policy-level",

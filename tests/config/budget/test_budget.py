@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import xml.etree.ElementTree as ET
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.forecast import hourly, pooled, simulated
 from trimtab_config.bills.charges import EXACT, Charge, Place
 from trimtab_config.budget.capacity import HOUR, CapacityPlan, Load, added, covers
 from trimtab_config.budget.forecast import Coverage, Forecast, Unknown, backtest, forecast, needed_values
@@ -25,8 +25,6 @@ from trimtab_config.cli import main
 from trimtab_config.cli.fleet import open_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from trimtab_config.catalog import Catalog
 
 ROOT = Path(__file__).parents[3]
@@ -40,29 +38,6 @@ def catalog() -> Catalog:
     return open_fleet(FLEET)
 
 
-def fleet_spend(seed: int, days: int = 420) -> list[float]:
-    """A simulated fleet's cost by day: weekly season, growth, days that resemble the day before, sometimes a step."""
-    random = np.random.default_rng(seed)
-    at = np.arange(days)
-    noise = np.zeros(days)
-    for day in range(1, days):
-        noise[day] = 0.6 * noise[day - 1] + random.normal(0, 0.05)
-    found = 1000 * (1 + random.uniform(0, 0.0015) * at) * np.exp(noise)
-    found *= 1 + 0.25 * np.sin(2 * np.pi * at / 7 + random.uniform(0, 6))
-    if seed % 3 == 0:
-        found[random.integers(150, 350) :] *= random.uniform(0.7, 1.4)
-    return [float(value) for value in found]
-
-
-def pooled(found: Sequence[tuple[Coverage, ...]]) -> dict[int, Coverage]:
-    sums: dict[int, Coverage] = {}
-    for each in found:
-        for one in each:
-            before = sums.get(one.horizon, Coverage(one.horizon, 0, 0))
-            sums[one.horizon] = Coverage(one.horizon, before.inside + one.inside, before.judged + one.judged)
-    return sums
-
-
 def table(name: str, coverages: dict[int, Coverage]) -> None:
     shown = ", ".join(f"{each or 'sum'}: {100 * one.share:.1f} %" for each, one in sorted(coverages.items()))
     print(f"{name}: {shown}")  # noqa: T201 - with -s: the coverage of every horizon
@@ -72,7 +47,7 @@ def table(name: str, coverages: dict[int, Coverage]) -> None:
 
 
 def test_eighty_percent_intervals_hold_seventy_five_to_eighty_five_percent_on_simulated_fleets() -> None:
-    found = pooled([backtest(fleet_spend(seed), 7, 21) for seed in range(8)])
+    found = pooled([backtest(simulated(seed), 7, 21) for seed in range(8)])
     table("simulated fleets", found)
     assert all(0.75 <= each.share <= 0.85 for horizon, each in found.items() if horizon), found
     assert 0.7 <= found[0].share <= 0.9  # few independent months in these few fleets
@@ -80,20 +55,9 @@ def test_eighty_percent_intervals_hold_seventy_five_to_eighty_five_percent_on_si
 
 @pytest.mark.long
 def test_the_sum_of_a_month_is_calibrated_on_many_simulated_fleets() -> None:
-    found = pooled([backtest(fleet_spend(seed), 7, 21) for seed in range(40)])
+    found = pooled([backtest(simulated(seed), 7, 21) for seed in range(40)])
     table("40 simulated fleets", found)
     assert all(0.75 <= each.share <= 0.85 for each in found.values()), found
-
-
-def hourly(path: Path) -> list[float | None]:
-    """The means of the hours of a series; None for an hour without a value."""
-    hours: dict[int, list[float]] = {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            at = datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC)
-            hours.setdefault(int(at.timestamp()) // 3600, []).append(float(row["value"]))
-    first, last = min(hours), max(hours)
-    return [sum(hours[hour]) / len(hours[hour]) if hour in hours else None for hour in range(first, last + 1)]
 
 
 @pytest.mark.long
@@ -116,7 +80,7 @@ def test_the_chance_of_overrun_is_nearer_the_truth_than_the_run_rate() -> None:
     """Brier scores at the tenth of each month of simulated fleets; the run rate says yes or no."""
     ours, run_rate = [], []
     for seed in range(5):
-        spend = fleet_spend(seed)
+        spend = simulated(seed)
         for month in range(150, len(spend) - 30, 60):
             whole = sum(spend[month : month + 30])
             for factor in (0.97, 1.0, 1.03):
@@ -132,7 +96,7 @@ def test_the_chance_of_overrun_is_nearer_the_truth_than_the_run_rate() -> None:
 
 def test_the_backtest_judges_the_very_intervals_that_a_forecast_would_have_given() -> None:
     """So an interval knows nothing of what comes after, and the coverage that is reported is that of real forecasts."""
-    spend = fleet_spend(1)[:160]
+    spend = simulated(1)[:160]
     inside = [0, 0, 0]
     for known in range(141, 160):
         found = forecast(spend[:known], 7, 3)
@@ -146,7 +110,7 @@ def test_the_backtest_judges_the_very_intervals_that_a_forecast_would_have_given
 
 @pytest.mark.parametrize("gaps", [0, 5])
 def test_a_short_history_is_unknown_and_one_value_more_is_enough(gaps: int) -> None:
-    values: list[float | None] = [*fleet_spend(2)]
+    values: list[float | None] = [*simulated(2)]
     for place in range(gaps):
         values[place * 11] = None
     enough = needed_values(7, 12)
@@ -191,7 +155,7 @@ def charge(day: date, amount: float, place: Place, currency: str = "EUR") -> Cha
 def spending(catalog: Catalog, factor: float, days: int = 200, currency: str = "EUR") -> History:
     place = Place(group="cam-emea", model="digits")
     first = TODAY - timedelta(days=days)
-    spend = fleet_spend(4)[:days]
+    spend = simulated(4)[:days]
     charges = [charge(first + timedelta(days=at), value * factor, place, currency) for at, value in enumerate(spend)]
     return history_of(charges, Policies(catalog))
 
@@ -203,7 +167,7 @@ def test_a_budget_is_within_at_risk_likely_over_or_over(catalog: Catalog) -> Non
         ]
         return found.outlook, found.chance
 
-    month = sum(fleet_spend(4)[181:200]) / 19 * 31  # about what October comes to, at factor 1
+    month = sum(simulated(4)[181:200]) / 19 * 31  # about what October comes to, at factor 1
     even = 250_000 / month
     assert outlook(even * 0.5)[0] is Outlook.UNLIKELY
     assert outlook(even * 1.3)[0] is Outlook.LIKELY
@@ -245,7 +209,7 @@ def test_the_command_prints_budgets_draws_them_and_names_what_falls_under_none(
     first = TODAY - timedelta(days=200)
     with path.open("w", encoding="utf-8") as stream:
         stream.write("time,currency,amount,model,group\n")
-        for at, value in enumerate(fleet_spend(4)[:200]):
+        for at, value in enumerate(simulated(4)[:200]):
             day = (first + timedelta(days=at)).isoformat()
             stream.write(f"{day},EUR,{6 * value:.2f},digits,cam-emea\n{day},EUR,2.5,,\n")
     picture = tmp_path / "budgets.svg"
@@ -258,7 +222,7 @@ def test_the_command_prints_budgets_draws_them_and_names_what_falls_under_none(
     assert main([*command, "--output", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     [vision] = [each for each in found["budgets"] if each["policy"] == "finops-vision"]
-    spent = sum(Decimal(f"{6 * value:.2f}") for value in fleet_spend(4)[181:200])
+    spent = sum(Decimal(f"{6 * value:.2f}") for value in simulated(4)[181:200])
     assert Decimal(vision["spent"]) == spent
     end = vision["monthEnd"]
     assert float(end["low"]) < float(end["value"]) < float(end["high"])
