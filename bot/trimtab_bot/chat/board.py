@@ -151,8 +151,8 @@ class Board:
             place = self._room.find(message.incident)
         made = 0
         if place is None:
-            self._pace.said(Kind.MESSAGE)
-            place, made = self._room.post(message), 1
+            with self._pace.saying(Kind.MESSAGE):
+                place, made = self._room.post(message), 1
         said = replace(_said(message, place, at), replied_at=at)
         self._note(said)
         return said, made
@@ -168,8 +168,8 @@ class Board:
         wait = self._pace.wait(Kind.EDIT)
         if wait:
             return _Due(at + wait, Kind.EDIT)
-        self._pace.said(Kind.EDIT)
-        self._room.update(Place(known.channel, known.id), message)
+        with self._pace.saying(Kind.EDIT):
+            self._room.update(Place(known.channel, known.id), message)
         self._note(replace(said, told=known.told, telling=known.telling, replied_at=known.replied_at))
         count["updated"] += 1
         return None
@@ -192,10 +192,10 @@ class Board:
         if not known.telling or not self._room.has_reply(place, through):
             known = replace(known, telling=through)
             self._note(known)
-            self._pace.said(Kind.MESSAGE)
             gauge = incident.evidence.gauge
             picture = gauge_png(gauge) if known.told == 0 and gauge is not None else None
-            self._room.reply(place, Reply(incident.id, through, timeline[known.told : through], picture))
+            with self._pace.saying(Kind.MESSAGE):
+                self._room.reply(place, Reply(incident.id, through, timeline[known.told : through], picture))
             count["replied"] += 1
         self._note(replace(known, told=through, telling=0, replied_at=at))
         return None if through == len(timeline) else _Due(at + SECONDS_BETWEEN)
