@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--loads", nargs="+", choices=plans, default=plans, help="which to measure (default: all)")
     made.add_argument("--runs", type=int, default=3, help="runs of each, interleaved (default: 3)")
     made.add_argument("--seconds", type=float, default=3.0, help="longest time of a run (default: 3; paced: thrice)")
-    made.add_argument("--cpu-watts", type=float, help="watts of one busy core: adds millijoules per request, modelled")
+    made.add_argument("--cpu-watts", type=float, default=10.0, help="watts of one busy core, for the millijoules of a request, which are modelled (default: 10)")  # fmt: skip
     return made
 
 
@@ -121,7 +121,8 @@ def _heading(options: argparse.Namespace) -> None:
     print(f"{options.runs} interleaved runs of at most {options.seconds:g} s; CPU, rates and memory are medians, percentiles of all runs together;")  # fmt: skip
     print("CPU is that of a server's whole process tree. RSS counts shared pages once a process, PSS once.")
     print("The models are made for this bench from fixed seeds. Trimtab runs as it comes, with all metrics; of the tiny model it")  # fmt: skip
-    print("counts cohorts as well. The peers' sessions are tuned by hand (one thread, no spinning), their request logs are off.\n")  # fmt: skip
+    print("counts cohorts as well. The peers' sessions are tuned by hand (one thread, no spinning), their request logs are off.")  # fmt: skip
+    print(f"Energy is modelled, not measured: CPU time at {options.cpu_watts:g} W for a busy core.\n")
 
 
 def _measure(
@@ -262,10 +263,9 @@ def _idle(running: Sequence[Running]) -> dict[str, float]:
     }
 
 
-def _table(plan: Plan, table: Mapping[str, Figures], watts: float | None) -> None:
-    joules = "   mJ/req" if watts else ""
+def _table(plan: Plan, table: Mapping[str, Figures], watts: float) -> None:
     print(plan.title)
-    print(f"  {'':36} CPU us/req  x Trimtab   req/s  CPU % of core  idle %   p50 ms   p99 ms  p99.9 ms  RSS MB  PSS MB  processes{joules}")  # fmt: skip
+    print(f"  {'':36} CPU us/req  x Trimtab   req/s  CPU % of core  idle %   p50 ms   p99 ms  p99.9 ms  RSS MB  PSS MB  processes   mJ/req")  # fmt: skip
     own = table.get(STANDS[0].title, Figures()).cpu
     for title, figures in table.items():
         if figures.problem or not figures.cpu:
@@ -274,11 +274,10 @@ def _table(plan: Plan, table: Mapping[str, Figures], watts: float | None) -> Non
         cpu = median(figures.cpu)
         ratio = f"{cpu / median(own):.2f}" if own else "-"
         idle = "-" if figures.idle is None else f"{figures.idle:.2f}"
-        tail = f"{cpu * watts / 1000:9.3f}" if watts else ""
         print(
             f"  {title:36} {cpu:10,.0f}  {ratio:>9}  {median(figures.rates):6,.0f}  {median(figures.busy):13.1f}  {idle:>6}"
             f"  {_ms(figures, 0.5):>7}  {_ms(figures, 0.99):>7}  {_ms(figures, 0.999):>8}"
-            f"  {median(figures.resident):6.0f}  {median(figures.proportional):6.0f}  {figures.processes:9}{tail}"
+            f"  {median(figures.resident):6.0f}  {median(figures.proportional):6.0f}  {figures.processes:9}{cpu * watts / 1000:9.3f}"
         )
     for verdict in verdicts(plan.key, table):
         print(f"  {verdict}")
