@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import random
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from trimtab_config.policy.cases import Case, Table, read_tables, requests_of
+from trimtab_config.policy.interface import Decision, PolicyFinding
+from trimtab_kernel.decisions import COVERED, KINDS, DecisionTable, Finding, row_from, row_json, rows_of
 
 POLICIES = Path(__file__).parents[1] / "policies"
 _POLICY: dict[str, dict[str, Any]] = {
@@ -93,3 +96,41 @@ def _place(document: dict[str, Any], dice: random.Random) -> tuple[Any, Any]:
             if isinstance(holder[key], (dict, list)):
                 left.append(holder[key])
     return dice.choice(places)
+
+
+def compared_with_table(requests: Sequence[bytes], decisions: Sequence[Decision]) -> tuple[int, int, set[str]]:
+    """How many documents the device's table judged as ``decisions`` do, how many it denied, and the rules that found something.
+
+    Fails where the two differ by a word, within the rules that a table can hold. What is no document of the compiler's
+    is left out: a device never sees it.
+    """
+    count, denied, hit = 0, 0, set()
+    for request, decision in zip(requests, decisions, strict=True):
+        if any(finding.rule.startswith(("input.", "engine.")) for finding in decision.findings):
+            continue
+        document = json.loads(request)
+        if document["subject"]["kind"] not in KINDS:
+            continue
+        found = _table_says(document)
+        got = sorted((f.id, f.rule, f.level, f.field, f.got, f.expected, f.arguments) for f in found)
+        assert got == _told(decision.findings), request.decode()
+        count += 1
+        denied += any(finding.level == "deny" for finding in found)
+        hit |= {finding.rule for finding in found}
+    return count, denied, hit
+
+
+def _told(findings: Iterable[PolicyFinding]) -> list[tuple[Any, ...]]:
+    return sorted(
+        (item.id, item.rule, item.level.value, item.field, item.got, item.expected, item.arguments)
+        for item in findings
+        if item.rule in COVERED
+    )
+
+
+def _table_says(document: dict[str, Any]) -> list[Finding]:
+    """As a device does it: the rows go over the wire first."""
+    rows = [
+        row_from(json.loads(json.dumps(row_json(row)))) for row in rows_of(document["finops"], document["alignment"])
+    ]
+    return list(DecisionTable(rows).decide(document))

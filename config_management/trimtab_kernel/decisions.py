@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
+from trimtab_kernel.problems import printable
 from trimtab_kernel.records import dataclass
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ LEVELS = ("deny", "warn", "dry-run")
 EDGE = "EdgeAIDeployment"
 KINDS = frozenset({EDGE, "OnDeviceModel"})
 FAILED = "engine.failed"
+MOST_TEXT = 500
+"""Characters of one text of a finding, everywhere; what is longer is cut."""
 _NOTHING = "nothing"
 _DAY_UNKNOWN = "on a day that is not known"
 _DAY_MINUTES = 1440
@@ -176,19 +179,28 @@ def _findings(row: Row, written: Sequence[Written], facts: Facts) -> list[Findin
         excuse = _excuse(row, facts)
         if excuse is not None:
             level = "warn"
-            arguments = (("owner", excuse.owner), ("reason", excuse.reason), ("until", excuse.until))
+            arguments = (
+                ("owner", _told(excuse.owner)),
+                ("reason", _told(excuse.reason)),
+                ("until", _told(excuse.until)),
+            )
     return [
         Finding(
-            f"{row.rule}:{item}@{place}" if item else f"{row.rule}@{place}",
+            _told(f"{row.rule}:{item}@{place}" if item else f"{row.rule}@{place}"),
             row.rule,
             level,
-            field,
-            got,
-            expected,
+            _told(field),
+            _told(got),
+            _told(expected),
             arguments,
         )
         for item, field, got, expected in written
     ]
+
+
+def _told(text: str) -> str:
+    """As engines tell it: names that people wrote may hold what no terminal should see."""
+    return text if len(text) <= MOST_TEXT and text.isascii() and text.isprintable() else printable(text, MOST_TEXT)
 
 
 def _excuse(row: Row, facts: Facts) -> Excuse | None:

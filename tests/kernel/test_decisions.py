@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
 
 import pytest
 
-from tests.policy_inputs import case_requests, generated
-from trimtab_config.policy.interface import PolicyFinding
+from tests.policy_inputs import case_requests, compared_with_table, generated
 from trimtab_config.policy.shipped import gate_of
-from trimtab_kernel.decisions import (
-    COVERED,
-    KINDS,
-    DecisionTable,
-    Finding,
-    Row,
-    TableError,
-    row_from,
-    row_json,
-    rows_of,
-)
-
-
-def told(findings: Iterable[PolicyFinding]) -> list[tuple[Any, ...]]:
-    return sorted(
-        (item.id, item.rule, item.level.value, item.field, item.got, item.expected, item.arguments)
-        for item in findings
-        if item.rule in COVERED
-    )
-
-
-def table_says(document: dict[str, Any]) -> list[Finding]:
-    """As a device does it: the rows go over the wire first."""
-    rows = [
-        row_from(json.loads(json.dumps(row_json(row)))) for row in rows_of(document["finops"], document["alignment"])
-    ]
-    return list(DecisionTable(rows).decide(document))
+from trimtab_kernel.decisions import COVERED, DecisionTable, Row, TableError, row_from, rows_of
 
 
 def compared(requests: list[bytes]) -> tuple[int, int, set[str]]:
-    """How many documents were compared and denied, and the rules that found something. Fails where the two differ."""
-    count, denied, hit = 0, 0, set()
-    for request, decision in zip(requests, gate_of().decide(requests), strict=True):
-        if any(finding.rule.startswith(("input.", "engine.")) for finding in decision.findings):
-            continue  # no document of the compiler's; the device never sees it
-        document = json.loads(request)
-        if document["subject"]["kind"] not in KINDS:
-            continue
-        found = table_says(document)
-        got = sorted((f.id, f.rule, f.level, f.field, f.got, f.expected, f.arguments) for f in found)
-        assert got == told(decision.findings), request.decode()
-        count += 1
-        denied += any(finding.level == "deny" for finding in found)
-        hit |= {finding.rule for finding in found}
-    return count, denied, hit
+    return compared_with_table(requests, gate_of().decide(requests))
 
 
 def test_table_and_rego_agree_on_every_case() -> None:
@@ -107,3 +64,16 @@ def test_facts_that_are_missing_deny() -> None:
 def test_what_is_no_row_is_refused(data: object) -> None:
     with pytest.raises(TableError):
         row_from(data)
+
+
+def test_names_that_no_terminal_should_see_are_told_as_engines_tell_them() -> None:
+    """A finding's id is the same everywhere, with a line separator and a text longer than any other in it, too."""
+    base = json.loads(case_requests()[0][2])
+    base["alignment"] = {
+        "name": "p\u2028", "level": "deny", "egress": {"allowed": False, "jurisdictions": []}, "signature": True
+    }  # fmt: skip
+    base["model"]["versions"][0] |= {"version": "é\u2028\U0001f600" + "9" * 600, "signed": False}
+    request = json.dumps(base).encode()
+    count, denied, hit = compared([request])
+    assert (count, denied) == (1, 1)
+    assert "alignment.signed-artifacts" in hit

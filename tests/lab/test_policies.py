@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.policy_inputs import POLICIES, case_requests, generated
+from tests.policy_inputs import POLICIES, case_requests, compared_with_table, generated
 from trimtab_config.cli import main
 from trimtab_config.policy.bundle import DATA, MODULE
 from trimtab_config.policy.interface import Decision
@@ -21,6 +21,7 @@ from trimtab_config.policy.opa_binary import Opa, OpaPolicyEngine
 from trimtab_config.policy.shipped import SHIPPED, WasmEngine, gate_of, shipped_bundle, write_bundle
 from trimtab_config.policy.signing import Signer
 from trimtab_config.policy.wasm import WasmPolicyEngine
+from trimtab_kernel.decisions import COVERED
 from trimtab_kernel.problems import InputError, OutsideError
 
 pytestmark = pytest.mark.lab
@@ -40,7 +41,7 @@ def referee(opa: Opa) -> OpaPolicyEngine:
 
 
 def judged(referee: OpaPolicyEngine, requests: list[bytes]) -> list[Decision]:
-    """The decisions on which OPA and what render uses agree, to the last finding and word."""
+    """The decisions on which OPA, what render uses and the device's table agree, to the last finding and word."""
     ours = list(WasmPolicyEngine(shipped_bundle()).decide(requests))
     theirs = list(referee.decide(requests))
     assert len(ours) == len(theirs) == len(requests)
@@ -68,18 +69,28 @@ def test_the_committed_bundle_is_what_opa_builds(opa: Opa) -> None:
     assert opa.build([POLICIES]).rules == shipped_bundle().rules
 
 
-def test_opa_and_render_agree_on_every_case(referee: OpaPolicyEngine) -> None:
+def test_opa_render_and_device_agree_on_every_case(referee: OpaPolicyEngine) -> None:
     requests = [text for _, _, text in case_requests()]
     assert len(requests) >= 300
-    judged(referee, requests)
+    count, _, by_table = compared_with_table(requests, judged(referee, requests))
+    assert count >= 300
+    assert by_table == COVERED
 
 
-def test_opa_and_render_agree_on_ten_thousand_generated_documents(referee: OpaPolicyEngine) -> None:
-    decisions = judged(referee, generated(1, GENERATED))
+def test_opa_render_and_device_agree_on_ten_thousand_documents_each(referee: OpaPolicyEngine) -> None:
+    """Documents that are not whole are refused by the engines and never reach a device: more are made until it has its share."""
+    requests = generated(1, GENERATED)
+    decisions = judged(referee, requests)
     denied = sum(not decision.allowed for decision in decisions)
     assert denied / GENERATED >= 0.3
     hit = {finding.rule for decision in decisions for finding in decision.findings}
     assert set(shipped_bundle().rules) <= hit
+    count, by_table, rows_hit = compared_with_table(requests, decisions)
+    requests = generated(2, GENERATED)
+    more = compared_with_table(requests, judged(referee, requests))
+    assert count + more[0] >= GENERATED
+    assert (by_table + more[1]) / (count + more[0]) >= 0.3
+    assert rows_hit | more[2] == COVERED
 
 
 @pytest.mark.parametrize(

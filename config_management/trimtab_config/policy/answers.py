@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trimtab_config.policy.interface import Decision, PolicyFinding, PolicyLevel
+from trimtab_kernel.decisions import MOST_TEXT
 from trimtab_kernel.problems import printable
 
 UNDEFINED = "engine.undefined"
@@ -18,7 +19,6 @@ ENGINE_TITLES: Mapping[str, str] = {
     INPUT: "what is asked is no input document",
 }
 _LEVELS = {level.value: level for level in PolicyLevel}
-_MOST_TEXT = 500
 
 
 def engine_denial(rule: str, got: str, expected: str = "an answer") -> Decision:
@@ -73,7 +73,7 @@ def _finding(item: Any, titles: Mapping[str, str]) -> PolicyFinding | None:  # n
 
 
 def _text(value: object) -> str:
-    return printable(str(value), _MOST_TEXT)
+    return printable(str(value), MOST_TEXT)
 
 
 def is_object(request: bytes) -> bool:
