@@ -21,7 +21,7 @@ from tests.config.small_fleet import (
     price_book,
 )
 from trimtab_config.catalog import Catalog, build_catalog
-from trimtab_config.catalog.dates import date_problems
+from trimtab_config.catalog.dates import date_problems, exception_problems
 from trimtab_config.spec.reader import read_documents
 from trimtab_kernel.problems import Problem
 
@@ -222,3 +222,20 @@ def test_without_a_release_date_a_limited_age_cannot_be_shown() -> None:
     found = dated("2026-11-22", model(), deployment(spec__aiAlignmentPolicyRef="clinical"))
     assert found == [("F603", "spec.modelRef.version")]
     assert dated("2026-11-22", model(), deployment()) == []
+
+
+@pytest.mark.parametrize(
+    ("as_of", "code"),
+    [("2026-12-16", None), ("2026-12-17", "F606"), ("2026-12-31", "F606"), ("2027-01-01", "F605")],
+)
+def test_exceptions_are_told_of_from_a_fortnight_before_their_last_day_on(as_of: str, code: str | None) -> None:
+    excuse = {"rule": "finops.cpu-cap", "owner": "finance", "reason": "trial", "until": "2026-12-31"}
+    policy = {**POLICY, "spec": {"exceptions": [{**excuse, "deployments": ["a", "b"], "groups": ["kiosks"]}]}}
+    catalog, problems = built(group(), policy)
+    assert problems == ()
+    found = exception_problems(catalog, datetime.date.fromisoformat(as_of))
+    assert [each.code for each in found] == ([] if code is None else [code])
+    for each in found:
+        assert each.got == "the exception from finops.cpu-cap for deployment a, b in kiosks, until 2026-12-31"
+        assert each.hint == "finance answers for it: trial"
+        assert (each.field, each.line > 0) == ("spec.exceptions[0].until", True)

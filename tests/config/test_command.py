@@ -257,6 +257,28 @@ def test_the_outcome_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert set(found["F601"]) == {"code", "file", "line", "field", "got", "expected", "hint"}
 
 
+def test_an_exception_that_is_over_is_told_and_refuses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    excuse = {"rule": "finops.cpu-cap", "owner": "finance", "reason": "trial", "until": "2026-11-30"}
+    policy = {
+        "apiVersion": "apexlogic.ai/v1", "kind": "FinOpsPolicy", "metadata": {"name": "p"}, "spec": {"exceptions": [excuse]}
+    }  # fmt: skip
+    folder = str(written(tmp_path, group(), policy))
+    for day, code in (("2026-11-01", ""), ("2026-11-30", "F606"), ("2026-12-01", "F605")):
+        for command in (["validate", folder], ["policy", "check", "--fleet", folder]):
+            assert main([*command, "--as-of", day]) == 0
+            said = capsys.readouterr().err
+            assert code in said
+            assert ("finance answers for it: trial" in said) == bool(code)
+    assert main(["validate", folder, "--as-of", "2026-12-01", "--policy-level", "deny"]) == 0
+    assert "F605" not in capsys.readouterr().err
+    assert main(["validate", folder, "--as-of", "2026-12-01", "--output", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["valid"], [each["code"] for each in report["problems"]]) == (True, ["F605"])
+    assert main(["policy", "check"]) == 64
+
+
 def test_today_is_the_day_unless_another_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = written(tmp_path, hold(spec__until="2001-01-01"))
     path = str(folder / "00-hold.yaml")

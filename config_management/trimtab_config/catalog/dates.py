@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trimtab_config.catalog.index import Catalog
+    from trimtab_config.spec.kinds import PolicyException
+
+SOON = 14
+"""Days before its end from which on an exception is told of."""
 
 
 def date_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem, ...]:
@@ -27,6 +31,32 @@ def date_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem, ...]
     for deployment in catalog.deployments.values():
         problems += _ages(catalog, deployment, as_of)
     return sort_problems(problems)
+
+
+def exception_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem, ...]:
+    """Exceptions from policies that are over on the day ``as_of`` (F605), or end within :data:`SOON` days (F606).
+
+    They refuse nothing: a rendering knows no date, so what is over still excuses until a commit removes it. The words say
+    no distance to ``as_of``, so that a comment on a pull request changes on two days, not on each.
+    """
+    problems = []
+    for policy in (*catalog.finops_policies.values(), *catalog.alignment_policies.values()):
+        for index, item in enumerate(policy.spec.exceptions):
+            path = f"spec.exceptions[{index}].until"
+            got = f"the exception from {item.rule} for {_covered(item)}, until {item.until}"
+            hint = f"{item.owner} answers for it: {item.reason}"
+            if item.until < as_of:
+                expected = "none that is over: rendering goes by it until a commit removes it"
+                problems.append(_at("F605", policy, path, got, expected, hint))
+            elif (item.until - as_of).days <= SOON:
+                problems.append(_at("F606", policy, path, got, "a decision before that day", hint))
+    return sort_problems(problems)
+
+
+def _covered(item: PolicyException) -> str:
+    """Whom an exception is for, in words."""
+    deployments = f"deployment {', '.join(item.deployments)}" if item.deployments else "every deployment"
+    return f"{deployments} in {', '.join(item.groups) if item.groups else 'every group'}"
 
 
 def _at(code: str, document: Document, path: str, got: str, expected: str, hint: str = "") -> Problem:

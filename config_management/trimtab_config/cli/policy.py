@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimtab_config.cli.arguments import add_trust, trust_asked
+from trimtab_config.cli.dates import date
 from trimtab_kernel.commandline import Command, print_json, print_problems
 from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem, TrimtabError, quoted
 
@@ -110,11 +111,48 @@ def install(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
+def configure_check(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("folder", type=Path, nargs="*", metavar="FOLDER", help="a folder of Rego")
+    parser.add_argument("--opa", default="opa", metavar="PATH", help="the opa program; the one on the PATH otherwise")
+    parser.add_argument(
+        "--fleet",
+        type=Path,
+        metavar="PATH",
+        help="also what policies of this fleet say: levels and exceptions of rules that are none, exceptions that end",
+    )
+    parser.add_argument("--as-of", type=date, metavar="DATE", help="judge exceptions as of this day, not today")
+    parser.set_defaults(usage_error=parser.error)
+
+
 def check(arguments: argparse.Namespace) -> ExitCode:
-    """Print what OPA has against the sources."""
-    problems = _opa(arguments).check(arguments.folder)
-    print_problems(problems)
+    """Print what OPA has against the sources, and what is wrong with the policies of a fleet."""
+    from trimtab_kernel.problems import sort_problems
+
+    if not arguments.folder and arguments.fleet is None:
+        arguments.usage_error("nothing to check: a FOLDER of Rego, or --fleet PATH")
+    problems = list(_opa(arguments).check(arguments.folder)) if arguments.folder else []
+    warnings: list[Problem] = []
+    if arguments.fleet is not None:
+        found, warnings = _of_fleet(arguments)
+        problems += found
+    print_problems(sort_problems([*problems, *warnings]))
     return ExitCode.PROBLEMS if problems else ExitCode.DONE
+
+
+def _of_fleet(arguments: argparse.Namespace) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the policies of a fleet, and what is only to be known. Its other objects need not be there."""
+    import datetime
+
+    from trimtab_config.catalog.dates import exception_problems
+    from trimtab_config.cli.fleet import read_fleet
+    from trimtab_config.policy.review import unknown_rules
+    from trimtab_config.policy.shipped import gate_of
+
+    fleet = read_fleet(arguments.fleet)
+    as_of = arguments.as_of or datetime.datetime.now(datetime.UTC).astimezone().date()
+    unknown = [] if fleet.problems else list(unknown_rules(gate_of(), fleet.catalog))
+    return [*fleet.problems, *unknown], list(exception_problems(fleet.catalog, as_of))
 
 
 def configure_test(parser: argparse.ArgumentParser) -> None:
@@ -303,9 +341,9 @@ COMMAND = Command(
         ),
         Command(
             name="check",
-            summary="Check Rego strictly, and what every rule must say of itself; needs the opa program.",
-            examples=("trimtab policy check policies",),
-            configure=_with_sources,
+            summary="Check Rego strictly, and what every rule must say of itself; needs the opa program. Or a fleet's policies.",
+            examples=("trimtab policy check policies", "trimtab policy check --fleet fleet --as-of 2026-12-31"),
+            configure=configure_check,
             run=check,
         ),
         Command(

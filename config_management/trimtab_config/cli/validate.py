@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from trimtab_config.policy.bundle import PolicyBundle
 
 
-NOT_BLOCKING = ("F502", "F503")
-"""What policies say without refusing, from the stronger to the weaker."""
+ENDING = ("F605", "F606")
+"""Exceptions that are over, or soon will be: told, and nothing is refused."""
+NOT_BLOCKING = ("F502", "F503", *ENDING)
+"""What policies say without refusing, from the stronger to the weaker; then exceptions."""
 REFUSALS = ("F501", "F504")
 TOO_OLD = "F603"
 AGE_RULE = "alignment.model-age:"
@@ -38,7 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a fleet folder; or one file, or - for stdin (references are not judged then)",
     )
     parser.add_argument(
-        "--as-of", type=date, metavar="DATE", help="judge dates (Holds, prices, model age) as of this day, not today"
+        "--as-of",
+        type=date,
+        metavar="DATE",
+        help="judge dates (Holds, prices, model age, exceptions) as of this day, not today",
     )
     parser.add_argument(
         "--policy-level",
@@ -76,10 +81,12 @@ def fleet_problems(
 
     What policies warn of is among them for the level "warn", what rules on trial find for "dry-run".
     """
-    from trimtab_config.catalog.dates import date_problems
+    from trimtab_config.catalog.dates import date_problems, exception_problems
     from trimtab_config.plan.reach import reach_problems
 
     problems = [*fleet.problems, *date_problems(fleet.catalog, as_of)]
+    if policy_level != "deny":
+        problems += exception_problems(fleet.catalog, as_of)
     if fleet.is_folder and not fleet.problems:
         problems += reach_problems(fleet.catalog)
         problems += _policy_problems(problems, _compile_problems(fleet.catalog, as_of, policies), policy_level)
@@ -89,7 +96,7 @@ def fleet_problems(
 def _policy_problems(known: Iterable[Problem], found: Iterable[Problem], level: str) -> list[Problem]:
     """Of what was ``found``, what the level shows, and nothing of policy at a place that is known for the same reason."""
     places = {(problem.file, problem.line, problem.field) for problem in known if problem.code == TOO_OLD}
-    hidden = NOT_BLOCKING[{"deny": 0, "warn": 1, "dry-run": 2}[level] :]
+    hidden = NOT_BLOCKING[{"deny": 0, "warn": 1, "dry-run": 2}[level] : 2]
     return [
         problem
         for problem in found

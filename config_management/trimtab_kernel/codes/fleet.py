@@ -285,4 +285,18 @@ CODES: tuple[Code, ...] = (
         "The price book has rates of this currency, and none of them holds on the date, so nothing can be converted.",
         "Add a rate that holds on the date to spec.exchangeRates.",
     ),
+    Code(
+        "F605",
+        "exception is over",
+        "An exception from a policy was given until a day, and that day has passed. Rendering knows no date, so it still "
+        "turns refusals into warnings there; devices and `validate` go by the day.",
+        "Remove the exception; or ask its owner, and give it a later day with a reason.",
+    ),
+    Code(
+        "F606",
+        "exception ends soon",
+        "An exception from a policy ends within fourteen days. From then on `validate` refuses what it covers, and devices "
+        "take no new version that needs it.",
+        "Do what the rule asks before that day; or ask its owner, and give it a later day with a reason.",
+    ),
 )

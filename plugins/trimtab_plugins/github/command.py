@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trimtab_config.cli.dates import date
 from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import ExitCode, InputError, Problem
 
@@ -35,6 +37,12 @@ def _configure_review(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", required=True, metavar="REV", help="the branch that the change is for")
     parser.add_argument("--head", default="HEAD", metavar="REV", help="the change (default: HEAD)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the whole report there, as JSON")
+    parser.add_argument(
+        "--as-of",
+        type=date,
+        metavar="DATE",
+        help="tell of exceptions that are over on this day, or soon will be, not today",
+    )
 
 
 def _configure_github(parser: argparse.ArgumentParser) -> None:
@@ -178,7 +186,8 @@ def _review(arguments: argparse.Namespace) -> Review:
 
     if (getattr(arguments, "pull", 0) is not None) and not arguments.repository:
         arguments.usage_error("--repository OWNER/NAME is needed to write to GitHub")
-    found = review_of(GitRepository(arguments.repo), arguments.path.strip("/"), arguments.base, arguments.head)
+    as_of: datetime.date = arguments.as_of or datetime.datetime.now(datetime.UTC).astimezone().date()
+    found = review_of(GitRepository(arguments.repo), arguments.path.strip("/"), arguments.base, arguments.head, as_of)
     if arguments.report is not None:
         arguments.report.write_text(json.dumps(found.to_json(), indent=2, sort_keys=True) + "\n", "utf-8")
     return found

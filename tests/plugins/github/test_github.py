@@ -187,6 +187,22 @@ def test_what_policy_warns_of_is_said_and_bars_nothing(stand: Stand, capsys: pyt
     assert "`fleet/deployments/digits.yaml:" in shown
 
 
+def test_exceptions_that_end_are_said_with_their_owner_and_bar_nothing(
+    stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = (
+        b"apiVersion: apexlogic.ai/v1\nkind: FinOpsPolicy\nmetadata: {name: trial}\nspec:\n  exceptions:\n"
+        b"    - {rule: finops.cpu-cap, owner: finance, reason: new cameras, until: 2026-12-31, groups: [cam-emea]}\n"
+    )
+    stand.scratch.commit({**fleet(), "fleet/trial.yaml": policy}, stand.scratch.tip("main"), branch="ending")
+    for day, title in (("2026-12-01", ""), ("2026-12-20", "exception ends soon"), ("2027-01-01", "exception is over")):
+        assert main(stand.arguments("--as-of", day, head="ending")) == 0
+        said = capsys.readouterr().out
+        assert ("finance answers for it: new cameras" in said) == bool(title)
+        assert title in said
+        assert ("fleet/trial.yaml:6" in said) == bool(title)
+
+
 def test_a_check_is_bound_to_the_commit_and_written_once(stand: Stand) -> None:
     for _ in range(2):
         assert main(stand.arguments(command="check")) == 0
