@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -98,24 +99,72 @@ def add_command(subparsers: argparse._SubParsersAction[Parser], command: Command
 
 
 def run_command(arguments: argparse.Namespace) -> ExitCode:
-    """Run the chosen command; turn our errors into exit codes and lines on stderr. Nothing else is caught."""
+    """Run the chosen command; turn our errors into exit codes and lines on stderr, as ``ended_in_order`` does with others."""
     run: Callable[[argparse.Namespace], ExitCode] = arguments.run
+
+    def work() -> ExitCode:
+        try:
+            return run(arguments)
+        except InputError as error:
+            print_problems(error.problems)
+            return error.exit_code
+        except TrimtabError as error:
+            print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201 - stderr is for people
+            return error.exit_code
+
+    return ExitCode(ended_in_order(work))
+
+
+def ended_in_order(work: Callable[[], int]) -> int:
+    """The exit status of ``work``, flushed output included, whatever the system or the person at the keyboard does meanwhile.
+
+    A reader that went away (``| head``) is no failure, a file or a disk that refuses is one line and OUTSIDE, as is Ctrl-C
+    without the line. A mistake of the program is not hidden.
+    """
     try:
-        code = run(arguments)
+        code = work()
         sys.stdout.flush()
-    except InputError as error:
-        print_problems(error.problems)
-        return error.exit_code
-    except TrimtabError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)  # noqa: T201 - stderr is for people
-        return error.exit_code
     except BrokenPipeError:
-        # The reader went away (`trimtab render ... | head`): not our failure. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return ExitCode.DONE
+    except OSError as error:
+        place = printable(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else "the output"
+        reason = error.strerror or str(error)
+        print(f"error: {place}: {printable(reason)}", file=sys.stderr)  # noqa: T201 - stderr is for people
+        _forget_output()
+        return ExitCode.OUTSIDE
     except KeyboardInterrupt:
         return ExitCode.OUTSIDE
     return code
+
+
+def _forget_output() -> None:
+    """What could not be written is not tried again: Python would, at exit, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_streams() -> None:
+    """Make the standard streams usable however the process was started.
+
+    One that was closed (``>&-``) leads nowhere; otherwise the next file that is opened would take its number. What is not a
+    terminal is written as UTF-8 under any locale, since programs read it; a terminal that lacks a character gets its escape.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.encoding.lower() not in {"utf-8", "utf8"}:
+        if out.isatty():
+            out.reconfigure(errors="backslashreplace")
+        else:
+            out.reconfigure(encoding="utf-8")
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

@@ -58,4 +58,9 @@ class Narration:
             table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
         for row in rows:
             table.add_row(*(escape(cell) for cell in row))
+        needed = sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True))
+        width = self.console.width
+        # Where there is less room lines break; a figure is never cut.
+        self.console.width = max(width, needed)
         self.console.print(table)
+        self.console.width = width

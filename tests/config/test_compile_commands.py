@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.config.small_fleet import deployment, files_of, group, model, on_device, phones, price_book
+from tests.config.small_fleet import catalog_of, deployment, files_of, group, model, on_device, phones, price_book
 from trimtab_config.cli import main
+from trimtab_config.cost.estimate import estimate
+from trimtab_config.text.costs import cost_table, terminal_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,6 +189,21 @@ def test_costs_on_a_terminal_are_a_coloured_table_with_every_cell(fleet: Path) -
     assert "\x1b[" in text
     for cell in ("kiosks", "triage", "triage 1.1.0 standard", "365.03 EUR", "declared", "≥ 0.01 EUR"):
         assert cell in text
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "80", "100", "200"])
+def test_a_terminal_of_any_width_shows_every_amount_whole_beside_its_group_and_model(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    report, problems = estimate(catalog_of(*SIMPLE))
+    assert problems == ()
+    table = cost_table(report)
+    terminal_table(table)
+    shown = capsys.readouterr().out.splitlines()
+    for place, name, _, amount, bounds, grade, *_ in table.lines:
+        words = (place, name.split()[0], amount, bounds, grade)
+        assert any(all(word in line for word in words) for line in shown), (words, shown)
 
 
 def test_commands_start_without_what_they_do_not_need() -> None:

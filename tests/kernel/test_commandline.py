@@ -6,10 +6,11 @@ import argparse
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from trimtab_kernel.commandline import Command, Parser, add_command, parse_and_run, print_json
+from trimtab_kernel.commandline import Command, Parser, add_command, open_streams, parse_and_run, print_json
 from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem, RefusedError, TrustError
 
 
@@ -118,3 +119,51 @@ def test_a_reader_that_went_away_is_no_error() -> None:
         process.stdout.close()
         assert process.wait(30) == 0
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("written", ["a line\n", "a line\n" * 10_000])
+def test_a_disk_that_is_full_is_one_line_and_an_outside_failure(
+    written: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(arguments: argparse.Namespace) -> ExitCode:
+        sys.stdout.write(written)
+        return ExitCode.DONE
+
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert parse_and_run(parser(Command("act", "acts", run=run)), ["act"]) == 3
+    assert capsys.readouterr().err == "error: the output: No space left on device\n"
+
+
+def test_a_file_that_the_system_refuses_is_named_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "not\x1bhere" / "file"
+    command = Command("act", "acts", run=lambda _: ExitCode(place.write_text("")))
+    assert parse_and_run(parser(command), ["act"]) == 3
+    assert capsys.readouterr().err == f"error: {tmp_path}/not\\u001bhere/file: No such file or directory\n"
+
+
+def test_what_is_written_to_a_file_is_utf_8_whatever_the_locale_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "product").open("w", encoding="ascii") as product:
+        monkeypatch.setattr(sys, "stdout", product)
+        open_streams()
+        product.write("≥ 1.67 µEUR\n")
+    assert (tmp_path / "product").read_bytes() == "≥ 1.67 µEUR\n".encode()
+
+
+def test_a_stream_that_was_closed_leads_nowhere() -> None:
+    """As in `trimtab cost ... >&- 2>&-`: writing is no failure, and the next file that is opened is not taken for it."""
+    program = (
+        "import os, sys\n"
+        "from trimtab_kernel.commandline import open_streams\n"
+        "open_streams()\n"
+        "print('nobody reads this', flush=True)\n"
+        "print('nor this', file=sys.stderr, flush=True)\n"
+        "opened = os.open(os.devnull, os.O_RDONLY)\n"
+        "sys.exit(0 if opened > 2 and sys.stdin.read() == '' else 7)\n"
+    )
+    shell = f'"{sys.executable}" -c "$1" <&- >&- 2>&-'
+    assert subprocess.run(["sh", "-c", shell, "sh", program], timeout=60, check=False).returncode == 0

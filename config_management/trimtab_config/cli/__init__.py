@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimtab_kernel.commandline import Command, Parser, add_command, parse_and_run
+from trimtab_kernel.commandline import Command, Parser, add_command, ended_in_order, open_streams, parse_and_run
 from trimtab_kernel.problems import ExitCode, printable
 
 if TYPE_CHECKING:
@@ -29,10 +29,16 @@ _OTHER = "further commands"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``trimtab`` with ``argv`` (the process's own unless given). The value is the exit status; nothing is raised."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def work() -> int:
+        try:
+            return _run(arguments)
+        except SystemExit as end:  # argparse ends by itself after --help and on wrong usage
+            return end.code if isinstance(end.code, int) else ExitCode.DONE
+
     try:
-        return _run(arguments)
-    except SystemExit as end:  # argparse ends by itself after --help and on wrong usage
-        return end.code if isinstance(end.code, int) else ExitCode.DONE
+        open_streams()
+        return ended_in_order(work)
     finally:
         # The process ends: looking through all there is for cycles, as the interpreter would, takes a tenth of it.
         # DuckDB's bindings tell people of objects that outlive them, so there the interpreter may.

@@ -130,14 +130,11 @@ def _print(allocation: Allocation, arguments: argparse.Namespace) -> None:
             sys.stdout.buffer.write(parquet_bytes(allocation))
         case _:
             from trimtab_config.text.allocations import allocation_slices, allocation_table
-            from trimtab_config.text.costs import plain_text, rich_table
+            from trimtab_config.text.costs import plain_text, terminal_table
 
             table = allocation_table(allocation) if by is None else allocation_slices(allocation, by)
             if sys.stdout.isatty():
-                from rich.console import Console
-
-                console = Console()
-                console.print(rich_table(table, console.width))
+                terminal_table(table)
             else:
                 sys.stdout.write(plain_text(table))
 

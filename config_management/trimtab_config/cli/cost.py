@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             content["by"] = {"dimension": by.value, "slices": [each.to_json() for each in cut]}
         print_json(content)
         return ExitCode.DONE
-    from trimtab_config.text.costs import cost_table, plain_text, rich_table, slice_table, with_notes
+    from trimtab_config.text.costs import cost_table, plain_text, slice_table, terminal_table, with_notes
 
     if by is not None:
         table = slice_table(report, cut, by)
@@ -91,10 +91,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         table = cost_table(report, [name for name in names if name not in charged])
     table = with_notes(table, remainders, arguments.idle, tuple(rate for _, rate in sorted(rates.items())))
     if sys.stdout.isatty():
-        from rich.console import Console
-
-        console = Console()
-        console.print(rich_table(table, console.width))
+        terminal_table(table)
     else:
         sys.stdout.write(plain_text(table))
     return ExitCode.DONE

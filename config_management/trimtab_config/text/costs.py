@@ -14,7 +14,7 @@ from trimtab_kernel.money import HOURS_PER_MONTH, Figure, Grade, price_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import JustifyMethod, RenderableType
+    from rich.console import JustifyMethod
 
     from trimtab_config.cost.exchange import Exchange
     from trimtab_config.cost.idle import Idle
@@ -54,10 +54,11 @@ COLUMNS = (
     Column("FROM - TO", number=True, style="dim"),
     Column("GRADE"),
     Column("1K INFERENCES", number=True, dropped=2, style="dim"),
-    Column("OF CEILING", number=True, style="dim"),
+    Column("OF CEILING", number=True, dropped=4, style="dim"),
     Column("MOSTLY", dropped=1, style="dim"),
 )
 _CENT = Decimal("0.01")
+_COST = 3
 _CEILING = 7
 
 
@@ -257,22 +258,36 @@ def plain_text(table: CostTable) -> str:
 
 def columns_within(table: CostTable, width: int) -> list[int]:
     """The columns that a terminal of ``width`` characters has room for, the least needed dropped first."""
-    widths = _widths(table)
     kept = list(range(len(table.columns)))
     droppable = sorted((column.dropped, index) for index, column in enumerate(table.columns) if column.dropped)
     for _, index in droppable:
-        if sum(widths[place] + 2 for place in kept) <= width:
+        if _room(table, kept) <= width:
             break
         kept.remove(index)
     return kept
 
 
-def rich_table(table: CostTable, width: int) -> RenderableType:
-    """The same cells for a terminal of ``width`` characters; only a column that may be is folded."""
-    from rich.console import Group
+def _room(table: CostTable, kept: Sequence[int]) -> int:
+    """The characters that some columns need side by side, those that may be folded as narrow as their longest word."""
+    room = 2 * (len(kept) - 1)
+    for index in kept:
+        column = table.columns[index]
+        cells = [column.heading, *(line[index] for line in (*table.lines, *table.totals))]
+        room += max(len(word) for cell in cells for word in ([cell, *cell.split()][column.folded :] or [""]))
+    return room
+
+
+def terminal_table(table: CostTable) -> None:
+    """Print the table on the terminal that stdout is: the same cells, without the columns that have no room.
+
+    A terminal that is narrower still breaks lines; no figure is ever cut.
+    """
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    width = console.width
     kept = columns_within(table, width)
     shown = Table(header_style="bold", pad_edge=False, box=None, padding=(0, 1))
     for index in kept:
@@ -282,9 +297,14 @@ def rich_table(table: CostTable, width: int) -> RenderableType:
     for place, cells in enumerate(table.lines):
         row = [Text(cells[index], table.columns[index].style) for index in kept]
         if place in table.beyond:
-            row[kept.index(_CEILING)].stylize("bold red")
+            row[kept.index(_CEILING if _CEILING in kept else _COST)].stylize("bold red")
         shown.add_row(*row)
     shown.add_row()
     for cells in table.totals:
         shown.add_row(*(Text(cells[index], "bold") for index in kept))
-    return Group(shown, Text(""), *(Text(note, "dim") for note in table.notes))
+    console.width = max(width, _room(table, kept))
+    console.print(shown)
+    console.width = width
+    console.print()
+    for note in table.notes:
+        console.print(Text(note, "dim"))

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from trimtab_kernel.commandline import Command, Parser, add_command, parse_and_run
+from trimtab_kernel.commandline import Command, Parser, add_command, ended_in_order, open_streams, parse_and_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,11 @@ COMMANDS = ("serve", "agent")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``trimtab-edge`` with ``argv`` (the process's own arguments unless given); the value is the exit status."""
+    open_streams()
+    return ended_in_order(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = Parser(
         prog="trimtab-edge",
         description="Serve AI models on a device, and keep them as the fleet's repository says.",
