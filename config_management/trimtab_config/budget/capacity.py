@@ -66,6 +66,15 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """What a need was worked out of: the load until now, and the hours after it."""
+
+    need: Need
+    load: Load
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
 class QuietHour:
     """An hour of the day inside a window: the mean forecast of that hour, as a share of the busiest hour's."""
 
@@ -97,6 +106,15 @@ class CapacityPlan:
     def groups(self) -> tuple[Need, ...]:
         """One need for each group of the tree, by name."""
         return tuple(self._group(name) for name in self._catalog.groups)
+
+    def curves(self) -> tuple[Curve, ...]:
+        """Load and forecast of each group that has them, by name."""
+        found = []
+        for need in self.groups():
+            ahead = self._forecasts.get(need.name)
+            if isinstance(ahead, Forecast):
+                found.append(Curve(need, self._loads[need.name], ahead))
+        return tuple(found)
 
     def regions(self) -> tuple[Need, ...]:
         """One need for each region: the loads of its groups added hour by hour, and forecast as one series."""

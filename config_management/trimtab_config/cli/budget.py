@@ -7,17 +7,19 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trimtab_config.cli.pictures import add_plot, check_plot, write_plot
 from trimtab_kernel.commandline import Command, print_json
 from trimtab_kernel.problems import ExitCode, InputError, Problem, quoted
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
     from trimtab_config.bills.charges import Charge
-    from trimtab_config.budget.spending import History
+    from trimtab_config.budget.spending import History, Standing
     from trimtab_config.catalog import Catalog
+    from trimtab_config.plots.figures import Plot
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--as-of", metavar="DATE", help="the day to judge on (default: today)")
     parser.add_argument("--output", choices=("table", "json"), default="table", help="for people, or for machines")
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw spending, forecast and budget")
+    add_plot(parser, "spending, forecast and budget")
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
@@ -44,25 +46,24 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     from trimtab_config.text.budgets import budgets_json, budgets_text
 
     today = _day(arguments.as_of)
-    if arguments.plot is not None and arguments.plot.suffix.lower() != ".svg":
-        raise InputError(
-            Problem("F714", field="--plot", got=quoted(str(arguments.plot)), expected="a name that ends in .svg")
-        )
+    check_plot(arguments.plot)
     catalog = open_fleet(arguments.path)
     history = history_of(_charges(arguments.history, catalog), Policies(catalog))
     found = standings(catalog, history, today)
     unassigned = _unassigned(history, today)
     if arguments.plot is not None:
-        from trimtab_config.budget.drawing import budgets_svg
-        from trimtab_config.cli.products import product
-
-        with product(arguments.plot) as stream:
-            stream.text.write(budgets_svg(found))
+        write_plot(arguments.plot, lambda: _plot(found))
     if arguments.output == "json":
         print_json({"asOf": today.isoformat(), **budgets_json(found, unassigned)})
     else:
         sys.stdout.write(budgets_text(found, unassigned))
     return ExitCode.DONE
+
+
+def _plot(found: Sequence[Standing]) -> Plot:
+    from trimtab_config.plots.budgets import budgets_plot
+
+    return budgets_plot(found)
 
 
 def _charges(paths: list[Path], catalog: Catalog) -> Iterator[Charge]:
@@ -106,7 +107,7 @@ COMMAND = Command(
     examples=(
         "trimtab budget fleet --history charges.parquet",
         "trimtab budget fleet --history charges.parquet --as-of 2026-10-20 --output json",
-        "trimtab budget fleet --history charges.csv --plot budgets.svg",
+        "trimtab budget fleet --history charges.csv --plot budgets.png",
     ),
     configure=configure,
     run=run,

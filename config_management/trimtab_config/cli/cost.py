@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_config.cli.dates import date
+from trimtab_config.cli.pictures import add_plot, check_plot, write_plot
 from trimtab_config.cost.idle import IdleRule
-from trimtab_config.cost.report import CostReport
+from trimtab_config.cost.report import PARTS, CostReport
 from trimtab_config.cost.slices import Dimension, slices
 from trimtab_kernel.commandline import Command, print_json
 from trimtab_kernel.problems import Collector, ExitCode, InputError, Problem, quoted
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.cost.exchange import Exchange
     from trimtab_config.cost.idle import Idle
     from trimtab_config.cost.report import Row
+    from trimtab_config.cost.slices import Slice
+    from trimtab_config.plots.figures import Plot
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-of", type=date, metavar="DATE", help="the day whose exchange rates count (default: today)"
     )
+    add_plot(parser, "a bar for each line, made of its parts, with its bounds")
     parser.add_argument("--output", choices=("table", "json"), default="table", help="for people, or for machines")
     parser.add_argument("--price-book", metavar="NAME", help="use this price book instead of the newest one")
 
@@ -57,6 +62,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     from trimtab_config.cost.estimate import estimate
     from trimtab_config.cost.rates import region_of
 
+    check_plot(arguments.plot)
     catalog = open_fleet(arguments.path)
     names = sorted(catalog.groups) if arguments.group is None else known_groups(catalog.groups, arguments.group)
     report, problems = estimate(catalog, names, arguments.price_book)
@@ -72,6 +78,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         report, remainders, rates = _in_currency(catalog, report, remainders, arguments)
     by = None if arguments.by is None else Dimension(arguments.by)
     cut = () if by is None else slices(report, by, {name: region_of(catalog.groups[name]) for name in names})
+    if arguments.plot is not None:
+        write_plot(arguments.plot, lambda: _plot(report, by, cut))
     if arguments.output == "json":
         content = report.to_json()
         if arguments.idle is not None:
@@ -95,6 +103,13 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     else:
         sys.stdout.write(plain_text(table))
     return ExitCode.DONE
+
+
+def _plot(report: CostReport, by: Dimension | None, cut: Sequence[Slice]) -> Plot:
+    from trimtab_config.plots.bills import charts_of
+    from trimtab_config.plots.costs import costs_plot
+
+    return costs_plot(charts_of(report, by, cut), PARTS)
 
 
 def _idle(catalog: Catalog, names: list[str], report: CostReport, price_book: str | None) -> tuple[Idle, ...]:
@@ -154,6 +169,7 @@ COMMAND = Command(
         "trimtab cost examples/fleet",
         "trimtab cost examples/fleet --group kiosk-emea --output json",
         "trimtab cost examples/fleet --by businessUnit",
+        "trimtab cost examples/fleet --by model --plot cost.png",
         "trimtab cost examples/fleet --idle proportional --currency EUR",
     ),
     configure=configure,

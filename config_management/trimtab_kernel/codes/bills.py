@@ -85,8 +85,8 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         "F714",
-        "budget question refused",
+        "question refused",
         "A date or a file name of the command is none that it can use.",
-        "Write dates as in 2026-10-20; drawings are SVG.",
+        "Write dates as in 2026-10-20; a plot is a file that ends in .png or .svg, drawn by what trimtab[analytics] installs.",
     ),
 )

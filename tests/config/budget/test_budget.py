@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import xml.etree.ElementTree as ET
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import reduce
@@ -227,10 +226,7 @@ def test_the_command_prints_budgets_draws_them_and_names_what_falls_under_none(
     end = vision["monthEnd"]
     assert float(end["low"]) < float(end["value"]) < float(end["high"])
     assert len(vision["days"]) == 12
-    drawn = ET.parse(picture).getroot()  # noqa: S314 - ours
-    assert drawn.tag.endswith("svg")
     assert "finops-vision" in picture.read_text("utf-8")
-    assert main([*command, "--plot", str(tmp_path / "x.png")]) == 1
     assert main(["budget", str(FLEET), "--as-of", "today"]) == 1
 
 
