@@ -99,7 +99,8 @@ class Incident:
     spoken. ``device_groups`` are told by the branch to run the version, with ``devices`` declared in them.
     ``good_version`` is what the fleet is to return to. ``remedied_by`` is how the branch left the version: a proposal's
     id, or the sha of somebody's commit. ``taken_by`` is the person who looks after it; until ``silenced_until`` nobody is
-    called for help. With ``request`` it is no breach but the case of a remedy that was asked for.
+    called for help. ``seen_at``, ``synced_at`` and ``healthy_at`` are when what delivers to clusters had brought the change to
+    every group so far, and ``delivery`` which groups were held up when it was last told. With ``request`` it is no breach but the case of a remedy that was asked for.
     """
 
     id: str
@@ -136,6 +137,10 @@ class Incident:
     silenced_until: float = 0.0
     silenced_because: str = ""
     request: Request | None = None
+    seen_at: float | None = None
+    synced_at: float | None = None
+    healthy_at: float | None = None
+    delivery: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -215,7 +220,8 @@ class ChatMessage:
     what may be decided; ``at`` is when it was said, Unix seconds. ``final``: the message will not change any more.
 
     ``told`` is how many lines of the timeline its thread has, ``telling`` how many it has once a reply that was begun and whose
-    answer is not known is there (0 for none); ``replied_at`` is when something new was last said.
+    answer is not known is there (0 for none); ``replied_at`` is when something new was last said. ``workspace`` is the chat's own
+    id of it, "" where there is one alone.
     """
 
     incident: str
@@ -228,3 +234,4 @@ class ChatMessage:
     told: int = 0
     telling: int = 0
     replied_at: float = 0.0
+    workspace: str = ""

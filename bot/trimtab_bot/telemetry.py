@@ -14,7 +14,7 @@ from trimtab_bot.records import IncidentPhase
 from trimtab_kernel.problems import OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
@@ -27,9 +27,14 @@ class BotFigures:
     """A collector. Scrapes come from any thread."""
 
     def __init__(
-        self, store: Store, looks: Callable[[], tuple[float | None, Mapping[str, int]]], leads: Callable[[], bool]
+        self,
+        store: Store,
+        looks: Callable[[], tuple[float | None, Mapping[str, int]]],
+        leads: Callable[[], bool],
+        workspaces: Sequence[str] = ("",),
     ) -> None:
         """``looks``: when the last look ended (Unix seconds) and how many ended how (``done``, ``failed``)."""
+        self._workspaces = tuple(workspaces)
         self._store = store
         self._looks = looks
         self._leads = leads
@@ -49,7 +54,7 @@ class BotFigures:
                 incidents, proposals = view.incidents(), view.proposals(unsettled_only=True)
                 waiting = {
                     "ledger": len(view.pending_records()),
-                    "chat": len(view.unsaid()),
+                    "chat": sum(len(view.unsaid(each)) for each in self._workspaces),
                     "outputs": len(view.pending_notices()),
                 }
         except OutsideError:

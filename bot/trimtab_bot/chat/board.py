@@ -66,8 +66,20 @@ class _Due:
 class Board:
     """Used by one thread."""
 
-    def __init__(self, store: Store, room: ChatRoom, clock: Clock, quorum: int, pace: Pace | None = None) -> None:
-        """``clock`` gives Unix seconds; ``quorum`` is how many persons must approve."""
+    def __init__(
+        self,
+        store: Store,
+        room: ChatRoom,
+        clock: Clock,
+        quorum: int,
+        pace: Pace | None = None,
+        workspace: str = "",
+    ) -> None:
+        """``clock`` gives Unix seconds; ``quorum`` is how many persons must approve.
+
+        Where there are several workspaces, each has a board of its own, and ``workspace`` tells them apart.
+        """
+        self._workspace = workspace
         self._store = store
         self._room = room
         self._clock = clock
@@ -82,7 +94,7 @@ class Board:
         soonest = float("inf")
         try:
             with self._store.reading() as view:
-                queue = view.unsaid()
+                queue = view.unsaid(self._workspace)
             for item in queue:
                 at = self._clock()
                 changed, due = self._later.get(item.incident, (-1, None))
@@ -113,7 +125,7 @@ class Board:
                 timeline: tuple[TimelineRecord, ...] = ()
                 known = None
             else:
-                known = view.chat_message(incident.id)
+                known = view.chat_message(incident.id, self._workspace)
                 proposals, timeline = view.proposals(incident.id), view.timeline(incident.id)
         if incident is None:
             self._done(item)
@@ -130,7 +142,7 @@ class Board:
             count["posted"] += made
         due = [self._edit(message, known, count)]
         with self._store.reading() as view:
-            known = view.chat_message(incident.id) or known
+            known = view.chat_message(incident.id, self._workspace) or known
         due.append(self._reply(incident, timeline, known, count))
         later = [each for each in due if each is not None]
         if not later:
@@ -140,7 +152,7 @@ class Board:
 
     def _done(self, item: Unsaid) -> None:
         with self._store.transaction() as work:
-            work.mark_said(item)
+            work.mark_said(item, self._workspace)
 
     def _post(self, message: Message, known: ChatMessage | None) -> tuple[ChatMessage, int]:
         at = self._clock()
@@ -202,7 +214,7 @@ class Board:
 
     def _note(self, said: ChatMessage) -> None:
         with self._store.transaction() as work:
-            work.put_chat_message(said)
+            work.put_chat_message(replace(said, workspace=self._workspace))
 
 
 def compose(

@@ -1,94 +1,15 @@
-"""Runs the inbox beside the bot's loop: uvicorn in a thread of its own, on a socket that is bound before it starts."""
+"""Runs the inbox beside the bot's loop."""
 
 from __future__ import annotations
 
-import socket
-import threading
-from typing import TYPE_CHECKING, Protocol
-
-import uvicorn
-
-from trimtab_kernel.problems import OutsideError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from starlette.types import ASGIApp
-
-_START_SECONDS = 10.0
+from trimtab_bot.serving import Served, ThreadedServer
 
 
-class Served(Protocol):
-    """What is served."""
-
-    def application(self, hosts: Collection[str], /) -> ASGIApp:
-        """The ASGI application; ``hosts`` are the Host header values under which it is reached."""
-        ...
-
-
-class InboxServer:
-    """The running inbox, or another small application of the bot's. ``url`` is known once :meth:`start` returns."""
+class InboxServer(ThreadedServer):
+    """The running inbox."""
 
     def __init__(
         self, inbox: Served, host: str = "127.0.0.1", port: int = 0, public_hosts: tuple[str, ...] = ()
     ) -> None:
         """``public_hosts``: further Host header values (``name`` or ``name:port``) under which a proxy reaches it."""
-        self._inbox = inbox
-        self._host = host
-        self._port = port
-        self._public_hosts = public_hosts
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
-        self.url = ""
-
-    def start(self) -> str:
-        """Bind, serve, and return the URL. Raises :class:`OutsideError` where the address cannot be bound."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self._host, self._port))
-            listener.listen(64)
-        except OSError as error:
-            listener.close()
-            raise OutsideError(
-                f"cannot listen on {self._host}:{self._port} ({error.strerror}); choose another port in inbox.port"
-            ) from error
-        port = listener.getsockname()[1]
-        shown = f"[{self._host}]" if family == socket.AF_INET6 else self._host
-        self.url = f"http://{shown}:{port}"
-        hosts = {f"{shown}:{port}", *(name.lower() for name in self._public_hosts)}
-        if self._host in {"127.0.0.1", "::1"}:
-            hosts |= {f"localhost:{port}", f"127.0.0.1:{port}"}
-        config = uvicorn.Config(
-            self._inbox.application(hosts),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=2,
-            limit_concurrency=64,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, args=(listener,), name="trimtab-inbox", daemon=True)
-        self._thread.start()
-        deadline = threading.Event()
-        for _ in range(int(_START_SECONDS / 0.02)):
-            if self._server.started or not self._thread.is_alive():
-                break
-            deadline.wait(0.02)
-        if not self._server.started:
-            raise OutsideError(f"the inbox did not start on {self.url} within {_START_SECONDS:.0f} s")
-        return self.url
-
-    def _run(self, listener: socket.socket) -> None:
-        assert self._server is not None
-        self._server.run(sockets=[listener])
-
-    def stop(self) -> None:
-        """Answer what is under way, then stop. Safe to call twice."""
-        if self._server and self._thread:
-            self._server.should_exit = True
-            self._thread.join(timeout=10)
-            self._server = self._thread = None
+        super().__init__(inbox, host, port, public_hosts, setting="inbox.port")

@@ -44,6 +44,37 @@ class Unsaid:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """Something of others that must stay secret, such as a token. ``body`` is sealed (:mod:`trimtab_bot.sealing`).
+
+    ``kind`` and ``key`` name it; of one kind each ``owner`` has at most one. ``at`` is when it was put there, Unix seconds.
+    """
+
+    kind: str
+    key: str
+    owner: str
+    at: float
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Something that was handed out to come back once: the state of an OAuth flow, or a link for one person.
+
+    ``digest`` is over what was handed out, ``browser`` over what the browser alone was given ("" where any may bring it back);
+    ``person`` is for whom, "" for nobody in particular; ``body`` is sealed or empty. Unix seconds; ``used_at`` None until then.
+    """
+
+    digest: str
+    purpose: str
+    browser: str
+    person: str
+    body: str
+    expires_at: float
+    used_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PendingNotice:
     """Something that is to be said to alert receivers, as JSON text; ``number`` orders them."""
 
@@ -83,8 +114,8 @@ class Reading(Protocol):
         """All verified states of a model."""
         ...
 
-    def chat_message(self, incident_id: str) -> ChatMessage | None:
-        """What was last said in chat about an incident."""
+    def chat_message(self, incident_id: str, workspace: str = "") -> ChatMessage | None:
+        """What was last said in a workspace's chat about an incident."""
         ...
 
     def pending_records(self) -> tuple[Pending, ...]:
@@ -99,8 +130,16 @@ class Reading(Protocol):
         """The newest fencing token that was taken; 0 where none was."""
         ...
 
-    def unsaid(self) -> tuple[Unsaid, ...]:
-        """Incidents that changed since chat was last known to say what is true of them, the longest waiting first."""
+    def unsaid(self, workspace: str = "") -> tuple[Unsaid, ...]:
+        """Incidents that changed since a workspace's chat was last known to say what is true, the longest waiting first."""
+        ...
+
+    def sealed(self, kind: str, key: str) -> Sealed | None:
+        """What is kept of this kind under this key."""
+        ...
+
+    def all_sealed(self, kind: str) -> tuple[Sealed, ...]:
+        """Everything of this kind, by key."""
         ...
 
     def delivery(self, source: str, key: str) -> Delivery | None:
@@ -151,8 +190,28 @@ class Writing(Reading, Protocol):
         """A fencing token that is larger than every one before; from now on transactions under an older one are refused."""
         ...
 
-    def mark_said(self, said: Unsaid) -> None:
-        """Chat says what was true at ``said.changed``; where the incident has changed since, it stays unsaid."""
+    def mark_said(self, said: Unsaid, workspace: str = "") -> None:
+        """The workspace's chat says what was true at ``said.changed``; where the incident has changed since, it stays unsaid."""
+        ...
+
+    def name_workspace(self, workspace: str, channel: str) -> None:
+        """What was said in ``channel`` when there was one workspace without a name was said in this one."""
+        ...
+
+    def put_sealed(self, sealed: Sealed) -> None:
+        """Add or replace. Raises ValueError where its owner has another one of this kind."""
+        ...
+
+    def drop_sealed(self, kind: str, key: str) -> bool:
+        """Remove it; whether it was there."""
+        ...
+
+    def add_ticket(self, ticket: Ticket, forget_before: float) -> None:
+        """Write down what is handed out; those that expired before ``forget_before`` are forgotten."""
+        ...
+
+    def use_ticket(self, digest: str, at: float) -> Ticket | None:
+        """What was handed out under this digest, as it was before; from now on it is used. None where nothing was."""
         ...
 
     def add_delivery(self, source: str, key: str, at: float, body: str) -> bool:

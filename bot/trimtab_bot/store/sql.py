@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from trimtab_bot.ledger.interface import EntryKind, Head, Record
 from trimtab_bot.records import ChatMessage, Incident, IncidentPhase, Proposal, TimelineRecord, VerifiedState
 from trimtab_bot.store import tables
 from trimtab_bot.store.engine import FAILURES, open_postgresql, open_sqlite, reading_options
-from trimtab_bot.store.interface import Delivery, Pending, PendingNotice, Unsaid
+from trimtab_bot.store.interface import Delivery, Pending, PendingNotice, Sealed, Ticket, Unsaid
 from trimtab_bot.store.migrations import migrate
 from trimtab_kernel.canonical import canonical_json
 from trimtab_kernel.problems import OutsideError, printable
@@ -126,8 +127,9 @@ class _Session:
         query = sa.select(tables.VERIFIED.c.body).where(tables.VERIFIED.c.model == model)
         return tuple(decode(VerifiedState, json.loads(row.body)) for row in self._connection.execute(query))
 
-    def chat_message(self, incident_id: str) -> ChatMessage | None:
-        query = sa.select(tables.CHAT.c.body).where(tables.CHAT.c.incident == incident_id)
+    def chat_message(self, incident_id: str, workspace: str = "") -> ChatMessage | None:
+        table = tables.CHAT
+        query = sa.select(table.c.body).where(table.c.workspace == workspace, table.c.incident == incident_id)
         row = self._connection.execute(query).first()
         return None if row is None else decode(ChatMessage, json.loads(row.body))
 
@@ -145,9 +147,26 @@ class _Session:
         found: int | None = self._connection.execute(sa.select(tables.LEADERSHIP.c.epoch)).scalar()
         return found or 0
 
-    def unsaid(self) -> tuple[Unsaid, ...]:
-        query = sa.select(tables.CHAT_OUTBOX).order_by(tables.CHAT_OUTBOX.c.changed, tables.CHAT_OUTBOX.c.incident)
+    def unsaid(self, workspace: str = "") -> tuple[Unsaid, ...]:
+        outbox, said = tables.CHAT_OUTBOX, tables.CHAT_SAID
+        same = sa.and_(said.c.incident == outbox.c.incident, said.c.workspace == workspace)
+        query = (
+            sa.select(outbox.c.incident, outbox.c.changed)
+            .select_from(outbox.outerjoin(said, same))
+            .where(sa.or_(said.c.changed.is_(None), said.c.changed < outbox.c.changed))
+            .order_by(outbox.c.changed, outbox.c.incident)
+        )
         return tuple(Unsaid(row.incident, row.changed) for row in self._connection.execute(query))
+
+    def sealed(self, kind: str, key: str) -> Sealed | None:
+        table = tables.SEALED
+        row = self._connection.execute(sa.select(table).where(table.c.kind == kind, table.c.key == key)).first()
+        return None if row is None else Sealed(*row)
+
+    def all_sealed(self, kind: str) -> tuple[Sealed, ...]:
+        table = tables.SEALED
+        query = sa.select(table).where(table.c.kind == kind).order_by(table.c.key)
+        return tuple(Sealed(*row) for row in self._connection.execute(query))
 
     def delivery(self, source: str, key: str) -> Delivery | None:
         table = tables.DELIVERIES
@@ -212,9 +231,10 @@ class _Session:
 
     def put_chat_message(self, message: ChatMessage) -> None:
         table = tables.CHAT
-        same = table.c.incident == message.incident
-        if self._connection.execute(table.update().where(same).values(body=_text(message))).rowcount == 0:
-            self._connection.execute(table.insert().values(incident=message.incident, body=_text(message)))
+        same = {"workspace": message.workspace, "incident": message.incident}
+        where = (table.c.workspace == message.workspace, table.c.incident == message.incident)
+        if self._connection.execute(table.update().where(*where).values(body=_text(message))).rowcount == 0:
+            self._connection.execute(table.insert().values(**same, body=_text(message)))
 
     def add_record(self, record: Record) -> None:
         table = tables.OUTBOX
@@ -250,10 +270,51 @@ class _Session:
             if self._connection.execute(update).rowcount == 0:
                 self._connection.execute(table.insert().values(incident=incident, changed=number))
 
-    def mark_said(self, said: Unsaid) -> None:
-        table = tables.CHAT_OUTBOX
-        same = (table.c.incident == said.incident, table.c.changed == said.changed)
-        self._connection.execute(table.delete().where(*same))
+    def mark_said(self, said: Unsaid, workspace: str = "") -> None:
+        table = tables.CHAT_SAID
+        where = (table.c.workspace == workspace, table.c.incident == said.incident)
+        if self._connection.execute(table.update().where(*where).values(changed=said.changed)).rowcount == 0:
+            values = {"workspace": workspace, "incident": said.incident, "changed": said.changed}
+            self._connection.execute(table.insert().values(**values))
+
+    def name_workspace(self, workspace: str, channel: str) -> None:
+        table, said = tables.CHAT, tables.CHAT_SAID
+        for row in self._connection.execute(sa.select(table.c.body).where(table.c.workspace == "")).all():
+            message = decode(ChatMessage, json.loads(row.body))
+            if message.channel == channel and self.chat_message(message.incident, workspace) is None:
+                self.put_chat_message(replace(message, workspace=workspace))
+                for each in (table, said):
+                    self._connection.execute(
+                        each.delete().where(each.c.workspace == "", each.c.incident == message.incident)
+                    )
+
+    def put_sealed(self, sealed: Sealed) -> None:
+        table = tables.SEALED
+        owned = sa.select(table.c.key).where(table.c.kind == sealed.kind, table.c.owner == sealed.owner)
+        if self._connection.execute(owned.where(table.c.key != sealed.key)).first() is not None:
+            raise ValueError(f"{sealed.kind}: {sealed.owner} has another one")
+        self.drop_sealed(sealed.kind, sealed.key)
+        values = {name: getattr(sealed, name) for name in Sealed.__slots__}
+        self._connection.execute(table.insert().values(**values))
+
+    def drop_sealed(self, kind: str, key: str) -> bool:
+        table = tables.SEALED
+        return self._connection.execute(table.delete().where(table.c.kind == kind, table.c.key == key)).rowcount > 0
+
+    def add_ticket(self, ticket: Ticket, forget_before: float) -> None:
+        table = tables.TICKETS
+        self._connection.execute(table.delete().where(table.c.expires_at < forget_before))
+        values = {name: getattr(ticket, name) for name in Ticket.__slots__}
+        self._connection.execute(table.insert().values(**values))
+
+    def use_ticket(self, digest: str, at: float) -> Ticket | None:
+        table = tables.TICKETS
+        row = self._connection.execute(sa.select(table).where(table.c.digest == digest)).first()
+        if row is None:
+            return None
+        if row.used_at is None:
+            self._connection.execute(table.update().where(table.c.digest == digest).values(used_at=at))
+        return Ticket(*row)
 
     def add_delivery(self, source: str, key: str, at: float, body: str) -> bool:
         if self.delivery(source, key) is not None:

@@ -67,6 +67,7 @@ VERIFIED = sa.Table(
 CHAT = sa.Table(
     "chat_messages",
     METADATA,
+    sa.Column("workspace", sa.Text, primary_key=True),
     sa.Column("incident", sa.Text, primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
@@ -115,7 +116,41 @@ CHAT_OUTBOX = sa.Table(
     sa.Column("incident", sa.Text, primary_key=True),
     sa.Column("changed", sa.Integer, nullable=False, index=True),
 )
-"""Incidents of which chat may not say yet what is true: one row for each, however much has happened."""
+"""When each incident changed last: one row for each, however much has happened."""
+
+CHAT_SAID = sa.Table(
+    "chat_said",
+    METADATA,
+    sa.Column("workspace", sa.Text, primary_key=True),
+    sa.Column("incident", sa.Text, primary_key=True),
+    sa.Column("changed", sa.Integer, nullable=False),
+)
+"""Up to which change each workspace was told of an incident; what changed since is still to be said there."""
+
+SEALED = sa.Table(
+    "sealed",
+    METADATA,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.UniqueConstraint("kind", "owner", name="sealed_one_for_each_owner"),
+)
+"""Tokens of others that the bot keeps: ``body`` can be read with the key of a file outside the database alone."""
+
+TICKETS = sa.Table(
+    "tickets",
+    METADATA,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("browser", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False, index=True),
+    sa.Column("used_at", sa.Float),
+)
+"""What was handed out to come back once: states of OAuth and links, by digest."""
 
 NOTICES = sa.Table(
     "notices",

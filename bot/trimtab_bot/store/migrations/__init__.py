@@ -17,7 +17,7 @@ from trimtab_bot.store import tables
 from trimtab_kernel.problems import InputError, Problem, quoted
 
 FOLDER = Path(__file__).parent
-HEAD = "0003"
+HEAD = "0004"
 """The newest step."""
 
 # What programs before Alembic counted in the table `schema_version`, and the step that each number stands for.
