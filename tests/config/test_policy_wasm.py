@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import time
+from collections.abc import Iterator
+from importlib import metadata
 
 import pytest
 import wasmtime
 
 from tests.policy_inputs import case_requests
+from trimtab_config.policy import wasm, wasm_library
 from trimtab_config.policy.bundle import DATA, MANIFEST, MODULE, PolicyBundle, read_bundle
 from trimtab_config.policy.gate import PolicyGate, PolicyRefusedError, raise_problems
 from trimtab_config.policy.interface import Decision, PolicyFinding, PolicyLevel
@@ -28,7 +32,7 @@ MODULE_TEXT = """
   (global (export "opa_wasm_abi_minor_version") i32 (i32.const %(minor)d))
   (data (i32.const 1024) "%(answer)s\\00")
   (data (i32.const 8192) "%(builtins)s\\00")
-  (func (export "opa_malloc") (param i32) (result i32) (i32.const 65536))
+  (func (export "opa_malloc") (param i32) (result i32) (i32.const %(place)s))
   (func (export "opa_json_parse") (param i32 i32) (result i32) (i32.const 1))
   (func (export "opa_json_dump") (param i32) (result i32) (i32.const 8192))
   (func (export "builtins") (result i32) (i32.const 1))
@@ -37,21 +41,35 @@ MODULE_TEXT = """
 )
 """
 
+OTHER_KINDS = '(module (func (export "opa_wasm_abi_version")) (func (export "opa_wasm_abi_minor_version")))'
+
 
 def module(
-    answer: str = "[]", body: str = "(i32.const 1024)", builtins: str = "{}", major: int = 1, minor: int = 3
-) -> bytes:
+    answer: str = "[]", body: str = "(i32.const 1024)", builtins: str = "{}", major: int = 1, minor: int = 3,
+    place: str = "65536",
+) -> bytes:  # fmt: skip
     def escaped(text: str) -> str:
         return "".join(f"\\{byte:02x}" for byte in text.encode())
 
     text = MODULE_TEXT % {
         "answer": escaped(answer), "builtins": escaped(builtins), "body": body, "major": major, "minor": minor,
+        "place": place,
     }  # fmt: skip
     return bytes(wasmtime.wat2wasm(text))
 
 
 def bundle(code: bytes) -> PolicyBundle:
     return PolicyBundle(code, b"{}", {}, {}, "a test")
+
+
+@pytest.fixture(params=["library", "package"])
+def runs_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Both that run modules: the library called directly, and wasmtime's package."""
+    if request.param == "package":
+        monkeypatch.setattr(wasm_library, "library", lambda: None)
+    wasm._compiled.cache_clear()
+    yield
+    wasm._compiled.cache_clear()
 
 
 def engine(code: bytes, limits: WasmLimits | None = None) -> WasmPolicyEngine:
@@ -88,16 +106,17 @@ def test_what_is_no_answer_denies(answer: str) -> None:
     assert only(engine(module(answer)).decide([REQUEST])[0]).rule == "engine.undefined"
 
 
+@pytest.mark.usefixtures("runs_on")
 @pytest.mark.parametrize(
     ("body", "says"),
     [
         ("(loop $again (br $again)) (i32.const 1024)", "no end within the limit"),
-        ("(unreachable)", "trap"),
+        ("(unreachable)", "unreachable"),
         ("(call $abort (i32.const 1024)) (i32.const 1024)", "aborted: too much"),
         ("(call $builtin (i32.const 0) (i32.const 0))", "a function that is not there"),
         ("(i32.const 0)", "outside its memory"),
         ("(i32.const -5)", "outside its memory"),
-        ("(i32.load (i32.const 100000000))", "trap"),
+        ("(i32.load (i32.const 100000000))", "out of bounds"),
     ],
 )
 def test_a_module_that_fails_denies_and_says_how(body: str, says: str) -> None:
@@ -112,11 +131,13 @@ def test_an_answer_that_is_no_json_denies() -> None:
     assert only(engine(module("[{")).decide([REQUEST])[0]).rule == "engine.failed"
 
 
+@pytest.mark.usefixtures("runs_on")
 def test_text_without_an_end_denies() -> None:
     fill = "(memory.fill (i32.const 1024) (i32.const 65) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1024))) (i32.const 1024)"
     assert "without an end" in only(engine(module("", fill)).decide([REQUEST])[0]).got
 
 
+@pytest.mark.usefixtures("runs_on")
 @pytest.mark.parametrize(
     ("code", "says"),
     [
@@ -126,8 +147,23 @@ def test_text_without_an_end_denies() -> None:
         (module(builtins='{"sprintf":0}'), "functions that are not there: sprintf"),
         (module(major=2), "ABI 2.3"),
         (module(minor=1), "ABI 1.1"),
+        (module(place="-5"), "outside its memory"),
+        (module(place="131071"), "outside its memory"),
+        (bytes(wasmtime.wat2wasm(OTHER_KINDS)), "opa_wasm_abi_version is no global"),
+        (bytes(wasmtime.wat2wasm('(module (import "env" "t" (table 1 funcref)))')), "needs t, which is not there"),
     ],
-    ids=["empty", "rubbish", "without exports", "builtins", "another interface", "an older one"],
+    ids=[
+        "empty",
+        "rubbish",
+        "without exports",
+        "builtins",
+        "another interface",
+        "an older one",
+        "an address below",
+        "an address behind",
+        "other kinds",
+        "a table",
+    ],
 )
 def test_a_module_that_cannot_be_run_is_refused_when_it_is_loaded(code: bytes, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
@@ -135,6 +171,7 @@ def test_a_module_that_cannot_be_run_is_refused_when_it_is_loaded(code: bytes, s
     assert caught.value.problems[0].code == "F505"
 
 
+@pytest.mark.usefixtures("runs_on")
 def test_one_request_that_takes_too_long_denies_no_other() -> None:
     """A hundred thousand capabilities against a hundred thousand: what is asked of the real rules without an end."""
     heavy = json.loads(REQUEST)
@@ -146,6 +183,7 @@ def test_one_request_that_takes_too_long_denies_no_other() -> None:
     assert only(found[1]).got == "no end within the limit"
 
 
+@pytest.mark.usefixtures("runs_on")
 def test_an_input_beyond_the_memory_denies_no_other() -> None:
     large = json.loads(REQUEST)
     large["tags"] = {f"tag-{index}": "x" * 1000 for index in range(4000)}
@@ -155,6 +193,7 @@ def test_an_input_beyond_the_memory_denies_no_other() -> None:
     assert only(found[1]).rule == "engine.failed"
 
 
+@pytest.mark.usefixtures("runs_on")
 def test_memory_does_not_grow_with_the_number_of_calls() -> None:
     made = WasmPolicyEngine(shipped_bundle())
     made.decide([REQUEST] * 256)
@@ -162,6 +201,34 @@ def test_memory_does_not_grow_with_the_number_of_calls() -> None:
     for _ in range(50):
         made.decide([REQUEST] * 256)
     assert made.memory_bytes == before <= 16 * 2**20
+
+
+def test_every_function_and_shape_is_as_the_package_of_the_installed_version_declares_it() -> None:
+    """Another library than the known ones would be handed values of a wrong size: an upgrade has to look here."""
+    from wasmtime import _bindings as declared
+
+    def size(kind: object) -> int:
+        return 0 if kind is None else ctypes.sizeof(kind)  # type: ignore[arg-type]
+
+    for name, (result, arguments) in wasm_library.FUNCTIONS.items():
+        other = getattr(declared, f"_{name}")
+        assert (size(result), [size(each) for each in arguments]) == (
+            size(other.restype),
+            [size(each) for each in other.argtypes],
+        ), name
+    for ours, theirs, parts in (
+        (wasm_library.Bytes, declared.wasm_byte_vec_t, ("size", "data")),
+        (wasm_library.Value, declared.wasmtime_val_t, ("kind", "of")),
+        (wasm_library.Extern, declared.wasmtime_extern_t, ("kind", "of")),
+        (wasm_library.Number, declared.wasmtime_valunion_t, ("i32",)),
+        (wasm_library.Instance, declared.wasmtime_instance_t, ()),
+    ):
+        assert ctypes.sizeof(ours) == ctypes.sizeof(theirs)
+        assert [getattr(ours, part).offset for part in parts] == [getattr(theirs, part).offset for part in parts]
+    code = declared.wasmtime_trap_code_enum.WASMTIME_TRAP_CODE_OUT_OF_FUEL.value
+    assert code == wasm_library._FUEL_TRAP
+    assert int(metadata.version("wasmtime").partition(".")[0]) in wasm_library.VERSIONS
+    assert wasm_library.library() is not None
 
 
 # ---------------------------------------------------------------- bundles

@@ -110,13 +110,13 @@ class WasmEngine:
         return self._engine.decide(requests)
 
     def _made(self) -> PolicyEngine:
+        from trimtab_config.policy.wasm import WasmPolicyEngine
+
         try:
-            from trimtab_config.policy.wasm import WasmPolicyEngine
+            return WasmPolicyEngine(self._bundle)
         except ModuleNotFoundError as error:
             if error.name != "wasmtime":
                 raise
-        else:
-            return WasmPolicyEngine(self._bundle)
         from trimtab_config.policy.opa_binary import CORE, Opa, OpaPolicyEngine, digests_of
 
         if self._rego is None or digests_of([CORE, self._rego]) != self._bundle.sources:
