@@ -154,6 +154,32 @@ def test_a_stream_of_sound_is_told_chunk_by_chunk_with_its_state(server: Server,
     assert all(0 <= chance <= 1 for chance in speech)
 
 
+def test_a_sound_is_explained_by_its_stretches_while_state_and_rate_stay(server: Server) -> None:
+    """Without the sampling rate the model does not run, so only the sound may be changed."""
+    sound = np.zeros((1, 576), np.float32)
+    sound[0, 288:] = np.random.default_rng(0).normal(0, 0.3, 288)
+    inputs = [
+        {"name": "input", "datatype": "FP32", "shape": [1, 576], "data": sound.ravel().tolist()},
+        {"name": "state", "datatype": "FP32", "shape": [2, 1, 128], "data": [0.0] * 256},
+        {"name": "sr", "datatype": "INT64", "shape": [], "data": [16_000]},
+    ]
+
+    def explain(**parameters: object) -> Any:  # noqa: ANN401 - a JSON body
+        body = json.dumps({"inputs": inputs, "parameters": {"deadline_ms": 10_000} | parameters}).encode()
+        reply = server.ask("POST", "/v2/models/silero/explain", body)
+        return reply.json | {"status": reply.status}
+
+    told = explain(inputs=["input"], parts=2, output="output")
+    [found] = told["explanations"]
+    assert (found["method"], found["modality"], found["complete"]) == ("occlusion", "signal", True)
+    silent, loud = (one["value"] for one in found["contributions"])
+    assert silent == 0, "silence taken away is silence"
+    assert loud != 0
+    without = explain(inputs=["sr"], output="output")
+    assert without["status"] == 400
+    assert "name the inputs that may be changed" in without["error"]
+
+
 def test_what_the_models_are_is_told_by_the_server(server: Server) -> None:
     [source] = server.ask("GET", "/v2/models/magika").json["inputs"]
     assert (source["name"], source["datatype"], source["shape"]) == ("bytes", "INT32", [-1, 2048])

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trimtab_edge.alignment.features import Modality, modality_of
+from trimtab_edge.explanations.game import DeadlineError
 from trimtab_edge.explanations.occlusion import occlusion
 from trimtab_edge.explanations.parts import parts_of
 from trimtab_edge.explanations.shapley import shapley_values
+from trimtab_kernel.problems import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,9 +51,20 @@ class Explainer:
     """One request: the model's inputs as declared, the arrays of one row, how to run, and which column is explained."""
 
     def __init__(
-        self, tensors: Sequence[TensorShape], arrays: Mapping[str, NDArray[Any]], run: Run, column: int | None
+        self,
+        tensors: Sequence[TensorShape],
+        arrays: Mapping[str, NDArray[Any]],
+        run: Run,
+        column: int | None,
+        *,
+        inputs: Sequence[str] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """Raises ValueError where an input holds more than one row, or the output has no such column."""
+        """``inputs`` are to be explained, all where it is None; ``shapes`` say of which sizes an input is a picture.
+
+        Raises ValueError where an input holds more than one row, where there is no input of a name or it can be no
+        picture, or where the output has no such column.
+        """
         self._tensors = {tensor.name: tensor for tensor in tensors}
         self._arrays = dict(arrays)
         self._run = run
@@ -64,6 +77,16 @@ class Explainer:
                 )
             if array.size == 0:
                 raise ValueError(f"input {name} is empty")
+        self._shapes = shapes or {}
+        for name in (*(inputs or ()), *self._shapes):
+            if name not in self._arrays:
+                raise ValueError(f"no input {quoted(name)}, expected one of {', '.join(map(quoted, self._arrays))}")
+        self._inputs = tuple(name for name in self._arrays if inputs is None or name in inputs)
+        kinds = {name: modality_of(self._tensors[name]) for name in self._inputs}
+        for name in self._shapes:
+            if kinds.get(name) is Modality.TEXT:
+                raise ValueError(f"input {name} is text, so it has no shape of a picture")
+        self._kinds = {name: Modality.IMAGE if name in self._shapes else kind for name, kind in kinds.items()}
         answer = run(self._arrays)
         if answer.size == 0 or answer.dtype.kind not in "fiub":
             raise ValueError("the output holds no numbers")
@@ -73,6 +96,8 @@ class Explainer:
         if not 0 <= column < self._width:
             raise ValueError(f"column {column}, expected 0 to {self._width - 1}")
         self.column = column
+        self.cut_short = False
+        """Whether there was no time left for one of the inputs."""
 
     def explain(
         self,
@@ -83,43 +108,61 @@ class Explainer:
         references: Mapping[str, Sequence[float]],
         expired: Expired,
     ) -> list[Explanation]:
-        """One explanation for all tables, one for each other input.
+        """One explanation for all tables, one for each other input; those that the deadline left no time for are not there.
 
         ``budget`` evaluations are shared out evenly among them; ``most`` bounds the parts of an input that is no table;
         ``references`` are the values that stand for an absent column. The same arguments give the same answer unless the
-        deadline cuts it short. Raises ValueError (BudgetError is one) and DeadlineError.
+        deadline cuts it short. Raises ValueError (BudgetError is one), and DeadlineError where there was no time for any.
         """
-        kinds = {name: modality_of(self._tensors[name]) for name in self._arrays}
-        tables = [name for name, kind in kinds.items() if kind is Modality.TABULAR]
-        others = [name for name, kind in kinds.items() if kind is not Modality.TABULAR]
-        share = budget // (bool(tables) + len(others))
-        found = []
-        if tables:
-            parts = self._parts(tables, kinds, most, references)
-            count = sum(len(part.labels) for part in parts.values())
-            random = np.random.Generator(np.random.PCG64(seed))
-            result = shapley_values(self._game(parts), count, budget=share, random=random, expired=expired)
-            found.append(_explanation("shapley", Modality.TABULAR, parts, result))
-        for name in others:
-            parts = self._parts([name], kinds, min(most, share - 2), references)
-            count = sum(len(part.labels) for part in parts.values())
-            if count == 0:  # a text without a word
-                continue
-            result = occlusion(self._game(parts), count, budget=share, expired=expired)
-            found.append(_explanation("occlusion", kinds[name], parts, result))
+        tables = [name for name, kind in self._kinds.items() if kind is Modality.TABULAR]
+        others = [name for name, kind in self._kinds.items() if kind is not Modality.TABULAR]
+        groups = [tables] * bool(tables) + [[name] for name in others]
+        share = budget // max(1, len(groups))
+        found: list[Explanation] = []
+        for names in groups:
+            try:
+                one = self._explained(names, share, seed, most, references, expired)
+            except DeadlineError:
+                if not found:
+                    raise
+                self.cut_short = True
+                break
+            if one is not None:
+                found.append(one)
         return found
 
-    def _parts(
+    def _explained(
         self,
         names: Sequence[str],
-        kinds: Mapping[str, Modality],
+        budget: int,
+        seed: int,
         most: int,
         references: Mapping[str, Sequence[float]],
-    ) -> dict[str, Parts | Words]:
-        return {
-            name: parts_of(kinds[name], name, self._arrays[name], most=max(1, most), reference=references.get(name))
+        expired: Expired,
+    ) -> Explanation | None:
+        """All tables, or one other input; None for a text without a word."""
+        kind = self._kinds[names[0]]
+        table = kind is Modality.TABULAR
+        parts = {
+            name: parts_of(
+                kind,
+                name,
+                self._arrays[name],
+                most=max(1, most if table else min(most, budget - 2)),
+                reference=references.get(name),
+                sizes=self._shapes.get(name),
+            )
             for name in names
         }
+        count = sum(len(part.labels) for part in parts.values())
+        if count == 0:
+            return None
+        if table:
+            random = np.random.Generator(np.random.PCG64(seed))
+            result = shapley_values(self._game(parts), count, budget=budget, random=random, expired=expired)
+        else:
+            result = occlusion(self._game(parts), count, budget=budget, expired=expired)
+        return _explanation("shapley" if table else "occlusion", kind, parts, result)
 
     def _game(self, parts: Mapping[str, Parts | Words]) -> Callable[[NDArray[np.bool_]], NDArray[np.float64]]:
         bounds = [0, *itertools.accumulate(len(part.labels) for part in parts.values())]

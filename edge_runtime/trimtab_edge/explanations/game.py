@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     """Whether the deadline has passed. Asked between two calls of the game, never within one."""
 
 BATCH = 64
-"""Coalitions given to the game at once."""
+"""Coalitions given to the game at once, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +48,15 @@ class BudgetError(ValueError):
 
 
 class DeadlineError(Exception):
-    """The deadline passed before there was anything to tell."""
+    """The deadline passed before there was anything to tell. A game raises it where its run was ended by the deadline."""
+
+
+def in_time(game: Game, expired: Expired) -> Game:
+    """The same game, which raises :class:`DeadlineError` once the deadline has passed."""
+
+    def asked(present: NDArray[np.bool_]) -> NDArray[np.float64]:
+        if expired():
+            raise DeadlineError
+        return game(present)
+
+    return asked

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trimtab_edge.explanations.game import BATCH, BudgetError, Contributions, DeadlineError
+from trimtab_edge.explanations.game import BATCH, BudgetError, Contributions, DeadlineError, in_time
 
 if TYPE_CHECKING:
     from trimtab_edge.explanations.game import Expired, Game
@@ -28,13 +28,17 @@ def occlusion(game: Game, players: int, *, budget: int, expired: Expired) -> Con
     present = ~np.eye(players, dtype=np.bool_)
     ends = game(np.array([[False] * players, [True] * players]))
     base, prediction = float(ends[0]), float(ends[1])
+    asked = in_time(game, expired)
     falls: list[float | None] = []
-    for start in range(0, players, BATCH):
-        if expired():
+    at_once = 1  # growing, so that a deadline costs a slow model little of what it found out
+    while len(falls) < players:
+        try:
+            falls += (prediction - asked(present[len(falls) : len(falls) + at_once])).tolist()
+        except DeadlineError:
             if not falls:
-                raise DeadlineError
+                raise
             break
-        falls += (prediction - game(present[start : start + BATCH])).tolist()
+        at_once = min(2 * at_once, BATCH)
     done = len(falls)
     return Contributions(
         values=(*falls, *(None,) * (players - done)),

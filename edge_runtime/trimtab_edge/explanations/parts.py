@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"\S+")
 _SHOWN = 64
+_CHANNELS = (1, 3, 4)
+"""How many channels a picture has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,17 @@ def columns(name: str, array: NDArray[Any], reference: Sequence[float] | None) -
     return Parts(labels, array, absent.astype(array.dtype), np.arange(array.size).reshape(array.shape))
 
 
-def patches(array: NDArray[Any], most: int) -> Parts:
-    """A grid of at most ``most`` patches over the last two sizes; an absent one is the picture's mean."""
-    height, width = array.shape[-2:]
+def patches(array: NDArray[Any], most: int, sizes: Sequence[int] | None = None) -> Parts:
+    """A grid of at most ``most`` patches over height and width; an absent one is the picture's mean.
+
+    ``sizes`` is the picture's shape where the array's own does not tell, as for a picture in one row. Height and width are
+    the last two sizes, or those before the last where that can only be channels. Raises ValueError where ``sizes`` do not fit.
+    """
+    shape = tuple(array.shape if sizes is None else sizes)
+    if len(shape) < 2 or min(shape) < 1 or math.prod(shape) != array.size:
+        raise ValueError(f"a picture of shape {list(shape)}, expected {array.size} values in two sizes or more")
+    channels_last = len(shape) > 2 and shape[-1] in _CHANNELS and min(shape[-3:-1]) > max(_CHANNELS)
+    height, width = shape[-3:-1] if channels_last else shape[-2:]
     rows, across = _grid(height, width, most)
     owner = (np.arange(height) * rows // height)[:, None] * across + (np.arange(width) * across // width)[None, :]
     labels = tuple(
@@ -91,7 +101,8 @@ def patches(array: NDArray[Any], most: int) -> Parts:
         for column in range(across)
     )
     grey = np.full(array.shape, array.mean()).astype(array.dtype)
-    return Parts(labels, array, grey, np.broadcast_to(owner, array.shape))
+    owners = np.broadcast_to(owner[..., None] if channels_last else owner, shape)
+    return Parts(labels, array, grey, owners.reshape(array.shape))
 
 
 def _grid(height: int, width: int, most: int) -> tuple[int, int]:
@@ -127,16 +138,28 @@ def words(array: NDArray[Any], most: int) -> Words:
 
 
 def parts_of(
-    modality: Modality, name: str, array: NDArray[Any], *, most: int, reference: Sequence[float] | None
+    modality: Modality,
+    name: str,
+    array: NDArray[Any],
+    *,
+    most: int,
+    reference: Sequence[float] | None,
+    sizes: Sequence[int] | None = None,
 ) -> Parts | Words:
-    """The players of one input. Raises ValueError for a ``reference`` that does not fit, or for one of no table."""
+    """The players of one input; ``sizes`` are a picture's, where its array does not tell.
+
+    Raises ValueError for a ``reference`` or ``sizes`` that do not fit, or for a ``reference`` of no table.
+    """
     if reference is not None and modality is not Modality.TABULAR:
         raise ValueError(f"input {name} is {modality.value}: reference values are for tables only")
     match modality:
         case Modality.TABULAR:
             return columns(name, array, reference)
         case Modality.IMAGE:
-            return patches(array, most)
+            try:
+                return patches(array, most, sizes)
+            except ValueError as error:
+                raise ValueError(f"input {name}: {error}") from None
         case Modality.TEXT:
             return words(array, most)
         case _:

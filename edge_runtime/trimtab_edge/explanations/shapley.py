@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trimtab_edge.explanations.game import BATCH, BudgetError, Contributions, DeadlineError
+from trimtab_edge.explanations.game import BATCH, BudgetError, Contributions, DeadlineError, in_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,17 +80,20 @@ def _sampled(game: Game, players: int, budget: int, random: np.random.Generator,
     evaluations = 2
     complete = True
     while len(gains) < orders:
-        if expired():
-            if not gains:
-                raise DeadlineError
-            complete = False
-            break
         chosen: list[NDArray[np.int64]] = []
         while len(chosen) < min(step, orders - len(gains)):
             order = random.permutation(players)
             chosen += [order, order[::-1]]
         chosen = chosen[: orders - len(gains)]
-        values = game(np.concatenate([_coalitions(order) for order in chosen])).reshape(len(chosen), inner)
+        try:
+            values = in_time(game, expired)(np.concatenate([_coalitions(order) for order in chosen])).reshape(
+                len(chosen), inner
+            )
+        except DeadlineError:
+            if not gains:
+                raise
+            complete = False
+            break
         evaluations += values.size
         for order, along in zip(chosen, values, strict=True):
             gain = np.empty(players)

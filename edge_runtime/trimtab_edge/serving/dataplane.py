@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import secrets
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from trimtab_edge.alignment.labels import positives
 from trimtab_edge.alignment.pending import LabelConflictError, PendingDecisions, UnknownDecisionError
 from trimtab_edge.serving.execution import Execution
-from trimtab_edge.serving.explanation import explain
+from trimtab_edge.serving.explanation import explain, late
 from trimtab_edge.serving.failure import Fault, RequestError
 from trimtab_edge.serving.model import Answer
 from trimtab_edge.serving.release import Release, by_outcome
 from trimtab_edge.serving.repository import Standing, State
 from trimtab_edge.serving.sampling import Samples, one_row
+from trimtab_edge.serving.session import Cancellation
 from trimtab_kernel import vocabulary
 from trimtab_kernel.problems import quoted
 
@@ -140,11 +140,29 @@ class DataPlane:
             raise RequestError(Fault.OVERLOADED, "an explanation is being made already; try again later")
         self._explaining = True
         try:
-            references = self._references(served, options)
-            work = functools.partial(explain, served, request, options, references)
-            return await asyncio.get_running_loop().run_in_executor(self._execution.pool, work)
+            return await self._explained(served, request, options)
         finally:
             self._explaining = False
+
+    async def _explained(self, served: ServedModel, request: InferRequest, options: ExplainOptions) -> Explained:
+        """In a thread, which ends at the next node of the model's graph when the deadline passes. Raises RequestError."""
+        stop = Cancellation()
+        work = self._execution.pool.submit(explain, served, request, options, self._references(served, options), stop)
+
+        def expire() -> None:
+            stop.ask()
+            work.cancel()  # where it waits for a thread still
+
+        timer = asyncio.get_running_loop().call_later(options.deadline, expire)
+        try:
+            return await asyncio.wrap_future(work)
+        except asyncio.CancelledError:
+            if stop.is_asked:
+                raise late(options) from None
+            raise
+        finally:
+            timer.cancel()
+            stop.ask()
 
     def _references(self, served: ServedModel, options: ExplainOptions) -> dict[str, list[float]]:
         """What stands for an absent column: as asked for, else the median that this box saw, else 0."""
@@ -153,6 +171,8 @@ class DataPlane:
         sketches = counts.alignment.sketches if counts and counts.alignment and counts.shown is None else None
         found = dict(options.reference)
         for tensor in served.oversight.tables:
+            if tensor in options.shapes or (options.inputs is not None and tensor not in options.inputs):
+                continue
             if tensor not in found and sketches is not None and (medians := sketches.medians(tensor)) is not None:
                 found[tensor] = medians
         return found
@@ -255,10 +275,8 @@ class DataPlane:
         task.add_done_callback(self._sampling.discard)
 
     async def _explain_sample(self, served: ServedModel, request: InferRequest, samples: Samples) -> None:
-        options = samples.options()
-        work = functools.partial(explain, served, request, options, self._references(served, options))
         try:
-            samples.add(await asyncio.get_running_loop().run_in_executor(self._execution.pool, work))
+            samples.add(await self._explained(served, request, samples.options()))
             self._execution.explained(served.name)
         except (RequestError, RuntimeError):  # no time, or the server ends
             samples.failed += 1

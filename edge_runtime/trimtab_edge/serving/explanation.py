@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from trimtab_edge.explanations.explainer import Explainer
@@ -17,40 +16,55 @@ if TYPE_CHECKING:
 
     from trimtab_edge.serving.model import ServedModel
     from trimtab_edge.serving.oversight_codec import ExplainOptions
+    from trimtab_edge.serving.session import Cancellation
     from trimtab_edge.serving.tensors import Array, InferRequest
 
 _UNEXPLAINED = ("BYTES", "BF16")
 
 
 def explain(
-    served: ServedModel, request: InferRequest, options: ExplainOptions, reference: Mapping[str, Sequence[float]]
+    served: ServedModel,
+    request: InferRequest,
+    options: ExplainOptions,
+    reference: Mapping[str, Sequence[float]],
+    stop: Cancellation,
 ) -> Explained:
-    """One answer, explained within budget and deadline. Raises :class:`RequestError`."""
-    deadline = time.perf_counter() + options.deadline
+    """One answer, explained within budget and until ``stop`` is asked for. Raises :class:`RequestError`."""
     feeds = served.prepare(request).feeds
     output = _output(served, options.output)
+    answered = False
 
     def run(arrays: Mapping[str, Array]) -> Array:
-        return served.session.run((output,), arrays)[0][0]
+        try:
+            return served.session.run((output,), arrays, stop)[0][0]
+        except RequestError as error:
+            if error.fault is Fault.DEADLINE:
+                raise DeadlineError from None
+            if answered:
+                raise invalid(
+                    f"{error.message}, with a part of its input taken away; "
+                    "name the inputs that may be changed by the parameter inputs"
+                ) from None
+            raise
 
     if any(spec.datatype == "BF16" for spec in served.signature.inputs):
         raise invalid("inputs of datatype BF16 are not explained")
     try:
-        explainer = Explainer(served.signature.inputs, feeds, run, options.column)
+        explainer = Explainer(
+            served.signature.inputs, feeds, run, options.column, inputs=options.inputs, shapes=options.shapes
+        )
+        answered = True
         found = explainer.explain(
             budget=options.budget,
             seed=options.seed,
             most=options.parts,
             references=reference,
-            expired=lambda: time.perf_counter() > deadline,
+            expired=lambda: stop.is_asked,
         )
     except ValueError as error:
         raise invalid(printable(str(error), 300)) from None
     except DeadlineError:
-        raise RequestError(
-            Fault.OVERLOADED,
-            f"nothing was found out within {options.deadline * 1000:.0f} ms; allow more by deadline_ms, or later",
-        ) from None
+        raise late(options) from None
     return Explained(
         model=served.name,
         version=served.version,
@@ -59,6 +73,15 @@ def explain(
         column=explainer.column,
         explanations=found,
         reference={name: list(values) for name, values in reference.items()},
+        complete=not explainer.cut_short and all(one.contributions.complete for one in found),
+    )
+
+
+def late(options: ExplainOptions) -> RequestError:
+    """The deadline passed before there was anything to tell."""
+    return RequestError(
+        Fault.DEADLINE,
+        f"nothing was found out within {options.deadline * 1000:.0f} ms; allow more by deadline_ms, or later",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trimtab_edge.explanations.explainer import MAX_BUDGET
-from trimtab_edge.serving.tensors import MAX_ID, invalid
+from trimtab_edge.serving.tensors import MAX_ID, MAX_RANK, invalid
 from trimtab_kernel.problems import printable, quoted
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class _Reference(msgspec.Struct):
     seed: int = 0
     parts: int = 64
     reference: dict[str, list[float]] = {}
+    inputs: list[str] | None = None
+    shapes: dict[str, list[int]] = {}
 
 
 class _Explain(msgspec.Struct):
@@ -57,6 +59,10 @@ class ExplainOptions:
     seed: int = 0
     parts: int = 64
     reference: Mapping[str, list[float]] = field(default_factory=dict)
+    inputs: tuple[str, ...] | None = None
+    """The inputs to explain; None: all."""
+    shapes: Mapping[str, list[int]] = field(default_factory=dict)
+    """The inputs that are pictures whatever their declared shape, and the pictures' sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Explained:
     column: int
     explanations: list[Explanation]
     reference: Mapping[str, list[float]]
+    complete: bool
+    """Whether there was time for everything."""
 
 
 def decode_label(body: bytes | memoryview) -> tuple[str, Any]:
@@ -104,9 +112,15 @@ def decode_options(head: bytes | memoryview) -> ExplainOptions:
             raise invalid(f"parameters: {name} {quoted(value)}, expected {low} to {high:.0f}")
     if sum(len(values) for values in given.reference.values()) > _MAX_REFERENCE:
         raise invalid(f"parameters: reference, expected at most {_MAX_REFERENCE} values")
+    if given.inputs is not None and not given.inputs:
+        raise invalid("parameters: inputs is empty, expected the names of those to explain")
+    for sizes in given.shapes.values():
+        if not 2 <= len(sizes) <= MAX_RANK or min(sizes) < 1:
+            raise invalid(f"parameters: shapes, expected 2 to {MAX_RANK} sizes from 1 on")
     return ExplainOptions(
-        given.output, given.column, given.budget, given.deadline_ms / 1000, given.seed, given.parts, given.reference
-    )
+        given.output, given.column, given.budget, given.deadline_ms / 1000, given.seed, given.parts, given.reference,
+        None if given.inputs is None else tuple(given.inputs), given.shapes,
+    )  # fmt: skip
 
 
 def explained_json(explained: Explained) -> dict[str, Any]:
@@ -117,6 +131,7 @@ def explained_json(explained: Explained) -> dict[str, Any]:
     return fields | {
         "output": explained.output,
         "column": explained.column,
+        "complete": explained.complete,
         "reference": dict(explained.reference),
         "explanations": [_one(explanation) for explanation in explained.explanations],
     }
