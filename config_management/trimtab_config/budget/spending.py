@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from trimtab_config.bills.charges import EXACT, PLACES
+from trimtab_config.budget.conversion import Conversion, OneCurrency, used
 from trimtab_config.budget.forecast import Forecast, Unknown, forecast
 from trimtab_config.spec.kinds import EdgeAIDeploymentSpec
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from trimtab_config.bills.charges import Charge, Place
     from trimtab_config.catalog import Catalog
+    from trimtab_config.cost.exchange import Exchange
+    from trimtab_kernel.problems import Problem
 
 WEEK = 7
 _DAY = timedelta(days=1)
@@ -43,7 +46,11 @@ class Outlook(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One budget on one day. ``spent`` is of the month until ``until`` (exclusive), None where the history has nothing of it."""
+    """One budget on one day. ``spent`` is of the month until ``until`` (exclusive), None where the history has nothing of it.
+
+    ``rates`` are the exchange rates by which charges of the month in other currencies counted; ``problem`` is the rate
+    that is missing where there is no sum for want of one.
+    """
 
     policy: str
     currency: str
@@ -55,6 +62,8 @@ class Standing:
     rest: Forecast | Unknown
     chance: float | None
     outlook: Outlook
+    rates: tuple[Exchange, ...] = ()
+    problem: Problem | None = None
 
     @property
     def month_end(self) -> date:
@@ -107,11 +116,6 @@ class History:
     first: date | None = None
     after: date | None = None
 
-    def days(self, policy: str, currency: str, since: date, after: date) -> list[Decimal]:
-        """The cost of every day from ``since`` until before ``after``."""
-        found = self.spent.get((policy, currency), {})
-        return [found.get(since + _DAY * count, _ZERO) for count in range((after - since).days)]
-
 
 def history_of(charges: Iterable[Charge], policies: Policies) -> History:
     """Charges by day and policy. Nothing is lost: sums over all days and policies are the charges' effective cost."""
@@ -140,54 +144,118 @@ def daily(start: datetime, end: datetime, amount: Decimal) -> Iterable[tuple[dat
 
 
 def standings(catalog: Catalog, history: History, today: date, *, coverage: float = 0.8) -> tuple[Standing, ...]:
-    """Every budget of the tree on ``today``, by policy. Today itself is not over, and counts to what is still to come."""
+    """Every budget of the tree on ``today``, by policy. Today itself is not over, and counts to what is still to come.
+
+    Charges in another currency than the budget's count at the exchange rate of their day, out of the price books.
+    """
+    conversion = Conversion(tuple(catalog.price_books.values()))
     found = []
-    month = today.replace(day=1)
     for name, document in catalog.finops_policies.items():
         budget = document.spec.budget
         if budget is not None:
             limit = budget.monthly
-            found.append(_standing(name, limit.currency, limit.amount, history, month, today, coverage))
+            spent = {currency: days for (policy, currency), days in history.spent.items() if policy == name}
+            series = conversion.into(limit.currency, spent)
+            judge = _Judge(name, limit.currency, limit.amount, today, series, coverage)
+            found.append(judge.standing(history, known=bool(spent)))
     return tuple(found)
 
 
-def _standing(
-    policy: str, currency: str, budget: Decimal, history: History, month: date, today: date, coverage: float
-) -> Standing:
-    after = (month + timedelta(days=32)).replace(day=1)
+class _Judge:
+    """One budget on one day."""
 
-    def unknown(reason: str, until: date, spent: Decimal | None = None, days: tuple[Decimal, ...] = ()) -> Standing:
-        over = spent is not None and spent > budget
-        outlook = Outlook.OVER if over else Outlook.UNKNOWN
-        return Standing(policy, currency, budget, month, until, spent, days, Unknown(reason), None, outlook)
+    def __init__(
+        self, policy: str, currency: str, budget: Decimal, today: date, series: OneCurrency, coverage: float
+    ) -> None:
+        self._policy = policy
+        self._currency = currency
+        self._budget = budget
+        self._today = today
+        self._month = today.replace(day=1)
+        self._after = (self._month + timedelta(days=32)).replace(day=1)
+        self._series = series
+        self._coverage = coverage
 
-    others = sorted(code for name, code in history.spent if name == policy and code != currency)
-    if others:
-        return unknown(f"charges in {', '.join(others)} and no exchange rate", month)
-    if history.first is None or history.after is None:
-        return unknown("no history", month)
-    until = min(history.after, today)
-    if until < month or (until == month and today > month):
-        return unknown(f"the history ends on {until.isoformat()}, before the month", month)
-    if (policy, currency) not in history.spent:
-        return unknown("no charge of the history falls under this policy", until)
-    mine = min(history.spent[policy, currency])
-    days = tuple(history.days(policy, currency, max(month, history.first), until))
-    if history.first > month:
-        return unknown(f"the history begins on {history.first.isoformat()}, within the month", until, None, days)
-    spent = _total(days)
-    if spent > budget:
-        # Credits to come may bring it back, and nobody should count on them.
-        past = [float(each) for each in history.days(policy, currency, mine, until)]
-        rest = forecast(past, WEEK, (after - until).days, coverage=coverage) if after > until else Unknown("over")
-        return Standing(policy, currency, budget, month, until, spent, days, rest, 1.0, Outlook.OVER)
-    past = [float(each) for each in history.days(policy, currency, mine, until)]
-    rest = forecast(past, WEEK, (after - until).days, coverage=coverage)
-    if isinstance(rest, Unknown):
-        return unknown(rest.reason.replace("values", "days"), until, spent, days)
-    chance = rest.chance_above(float(budget - spent))
-    outlook = Outlook.LIKELY if chance >= 0.8 else Outlook.UNLIKELY if chance <= 0.2 else Outlook.POSSIBLE
-    return Standing(policy, currency, budget, month, until, spent, days, rest, chance, outlook)
+    def standing(self, history: History, *, known: bool) -> Standing:
+        if history.first is None or history.after is None:
+            return self._unknown(
+                "no history; give --history FILE, a table of 'trimtab bills import' or a CSV with the columns time,"
+                " currency, amount, model, group",
+                self._month,
+            )
+        until = min(history.after, self._today)
+        if until < self._month or (until == self._month and self._today > self._month):
+            reason = (
+                f"the history ends on {until.isoformat()}, before the month; import the bill of {self._month:%Y-%m}"
+            )
+            return self._unknown(reason, self._month)
+        if not known:
+            return self._unknown(
+                "no charge of the history falls under this policy; a charge does whose group and model are deployed"
+                " under it alone",
+                until,
+            )
+        lacking = [day for day in self._series.lacking if self._month <= day < until]
+        if lacking:
+            problem = self._series.lacking[min(lacking)]
+            return self._unknown(
+                f"charges of {min(lacking)} have no exchange rate: {problem}", self._month, problem=problem
+            )
+        days = tuple(self._days(max(self._month, history.first), until))
+        if history.first > self._month:
+            reason = f"the history begins on {history.first.isoformat()}, within the month; add the days from {self._month} on"
+            return self._unknown(reason, until, None, days)
+        return self._judged(until, days)
+
+    def _judged(self, until: date, days: tuple[Decimal, ...]) -> Standing:
+        spent = _total(days)
+        first = min(self._series.days, default=until)
+        cut = self._series.after_lacking
+        past = [float(each) for each in self._days(first if cut is None else max(first, cut), until)]
+        ahead = (self._after - until).days
+        rest: Forecast | Unknown = Unknown("the month is over")
+        if ahead > 0:
+            rest = forecast(past, WEEK, ahead, coverage=self._coverage)
+        if spent > self._budget:
+            # Credits to come may bring it back, and nobody should count on them.
+            return self._found(until, spent, days, rest, 1.0, Outlook.OVER)
+        if isinstance(rest, Unknown):
+            reason = rest.reason.replace("values", "days")
+            if cut is not None:
+                problem = self._series.lacking[max(self._series.lacking)]
+                reason += f"; days before {cut} do not count, since charges of theirs have no exchange rate: {problem}"
+            return self._unknown(reason, until, spent, days)
+        chance = rest.chance_above(float(self._budget - spent))
+        outlook = Outlook.LIKELY if chance >= 0.8 else Outlook.UNLIKELY if chance <= 0.2 else Outlook.POSSIBLE
+        return self._found(until, spent, days, rest, chance, outlook)
+
+    def _days(self, since: date, until: date) -> list[Decimal]:
+        """The cost of every day from ``since`` until before ``until``."""
+        return [self._series.days.get(since + _DAY * count, _ZERO) for count in range((until - since).days)]
+
+    def _unknown(
+        self,
+        reason: str,
+        until: date,
+        spent: Decimal | None = None,
+        days: tuple[Decimal, ...] = (),
+        problem: Problem | None = None,
+    ) -> Standing:
+        return self._found(until, spent, days, Unknown(reason), None, Outlook.UNKNOWN, problem)
+
+    def _found(
+        self,
+        until: date,
+        spent: Decimal | None,
+        days: tuple[Decimal, ...],
+        rest: Forecast | Unknown,
+        chance: float | None,
+        outlook: Outlook,
+        problem: Problem | None = None,
+    ) -> Standing:
+        rates = used(self._series, self._month)
+        where = (self._policy, self._currency, self._budget, self._month, until)
+        return Standing(*where, spent, days, rest, chance, outlook, rates, problem)
 
 
 def _total(amounts: Iterable[Decimal]) -> Decimal:

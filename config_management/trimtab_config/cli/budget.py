@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab_config.cli.pictures import add_plot, check_plot, write_plot
-from trimtab_kernel.commandline import Command, print_json
-from trimtab_kernel.problems import ExitCode, InputError, Problem, quoted
+from trimtab_kernel.commandline import Command, print_json, print_problems
+from trimtab_kernel.problems import ExitCode, InputError, Problem, quoted, sort_problems
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
-    """Read the history, judge every budget, print; a budget that nothing is known of is unknown, not fine."""
+    """Read the history, judge every budget, print; a budget that nothing is known of is unknown, not fine.
+
+    An exchange rate that is missing leaves its budget unknown and is a problem beside the others' answers.
+    """
     from trimtab_config.budget.spending import Policies, history_of, standings
     from trimtab_config.cli.fleet import open_fleet
     from trimtab_config.text.budgets import budgets_json, budgets_text
@@ -57,7 +60,9 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         print_json({"asOf": today.isoformat(), **budgets_json(found, unassigned)})
     else:
         sys.stdout.write(budgets_text(found, unassigned))
-    return ExitCode.DONE
+    problems = sort_problems({each.problem for each in found if each.problem is not None})
+    print_problems(problems)
+    return ExitCode.PROBLEMS if problems else ExitCode.DONE
 
 
 def _plot(found: Sequence[Standing]) -> Plot:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from trimtab_config.bills.statement import plain
 from trimtab_config.budget.forecast import Unknown
+from trimtab_config.cost.amounts import significant_text
+from trimtab_config.cost.rates import to_decimal
 from trimtab_config.text.bills import aligned
 from trimtab_config.text.costs import money_text
 from trimtab_kernel.problems import printable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from trimtab_config.budget.capacity import Need, UpdateHours
     from trimtab_config.budget.spending import Standing
+    from trimtab_config.cost.exchange import Exchange
     from trimtab_kernel.canonical import Json
 
 _UNKNOWN = "-"
@@ -47,12 +50,23 @@ def budgets_text(standings: Sequence[Standing], unassigned: Sequence[tuple[str, 
     headings = ("POLICY", "OUTLOOK", "BUDGET", "SPENT", "MONTH END", "80 % FROM - TO", "OVERRUN")
     month = standings[0].month
     lines = [f"{month:%Y-%m}", *aligned(headings, rows, left=2), ""]
+    lines += [
+        f"1 {rate.source} is {significant_text(to_decimal(rate.rate), 8)} {rate.target} from {rate.valid_from} to"
+        f" {rate.valid_until} ({rate.book})."
+        for rate in rates_of(standings)
+    ]
     lines += [f"{each.policy}: {each.rest.reason}." for each in standings if isinstance(each.rest, Unknown)]
     lines += [
         f"Spent is until {each.until.isoformat()}, effective cost." for each in standings[:1] if each.spent is not None
     ]
     lines += [f"{money_text(amount)} {currency} of the month fall under no policy." for currency, amount in unassigned]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def rates_of(standings: Sequence[Standing]) -> list[Exchange]:
+    """The exchange rates by which charges of the month counted, each once."""
+    found = {rate for each in standings for rate in each.rates}
+    return sorted(found, key=lambda rate: (rate.target, rate.source, rate.valid_from, rate.book))
 
 
 def budgets_json(standings: Sequence[Standing], unassigned: Sequence[tuple[str, Decimal]]) -> dict[str, Json]:
@@ -88,6 +102,7 @@ def budgets_json(standings: Sequence[Standing], unassigned: Sequence[tuple[str, 
         found.append(content)
     return {
         "budgets": found,
+        "exchangeRates": [rate.to_json() for rate in rates_of(standings)],
         "unassigned": [{"currency": currency, "amount": plain(amount)} for currency, amount in unassigned],
     }
 

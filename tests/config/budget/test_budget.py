@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.forecast import hourly, pooled, simulated
+from tests.config.small_fleet import Yaml, catalog_of, deployment, group, model, price_book
 from trimtab_config.bills.charges import EXACT, Charge, Place
 from trimtab_config.budget.capacity import HOUR, CapacityPlan, Load, added, covers
 from trimtab_config.budget.forecast import Coverage, Forecast, Unknown, backtest, forecast, needed_values
 from trimtab_config.budget.spending import History, Outlook, Policies, daily, history_of, standings
 from trimtab_config.cli import main
 from trimtab_config.cli.fleet import open_fleet
+from trimtab_config.text.budgets import budgets_json, budgets_text
 
 if TYPE_CHECKING:
     from trimtab_config.catalog import Catalog
@@ -183,12 +186,12 @@ def test_what_is_not_known_of_a_budget_is_said(catalog: Catalog) -> None:
         assert isinstance(found.rest, Unknown)
         return found.rest.reason
 
-    assert reason(History()) == "no history"
+    assert "no history; give --history FILE" in reason(History())
     assert "days are too few" in reason(spending(catalog, 1, days=30))
     assert "within the month" in reason(spending(catalog, 1, days=9))
-    assert "charges in USD and no exchange rate" in reason(spending(catalog, 1, currency="USD"))
+    assert "have no exchange rate: spec.exchangeRates: F405" in reason(spending(catalog, 1, currency="CHF"))
     old = history_of([charge(date(2026, 8, 1), 5, Place(model="digits"))], Policies(catalog))
-    assert "before the month" in reason(old)
+    assert "before the month; import the bill of 2026-10" in reason(old)
 
 
 def test_a_charge_falls_under_a_policy_only_where_the_fleet_leaves_no_choice(catalog: Catalog) -> None:
@@ -199,6 +202,71 @@ def test_a_charge_falls_under_a_policy_only_where_the_fleet_leaves_no_choice(cat
     assert policies.policy_of(Place()) is None
     assert policies.policy_of(Place(model="nobody")) is None
     assert policies.policy_of(Place(group="kiosk-emea")) is None  # digits and triage run there, under two policies
+
+
+def two_currencies(*rates: tuple[str, str, str]) -> list[Yaml]:
+    """A fleet with a budget of 3,000 EUR, and rates of the dollar: (rate, from, until)."""
+    policy = {
+        "apiVersion": "apexlogic.ai/v1",
+        "kind": "FinOpsPolicy",
+        "metadata": {"name": "clinics", "namespace": "fleet"},
+        "spec": {"budget": {"monthly": {"amount": 3000, "currency": "EUR"}}},
+    }
+    dated = [{"currency": "USD", "rate": rate, "validFrom": first, "validUntil": last} for rate, first, last in rates]
+    book = price_book(spec__exchangeRates=dated) if dated else price_book()
+    return [group(), model(), deployment(spec__finopsPolicyRef="clinics"), policy, book]
+
+
+def half_in_dollars(until: date, days: int) -> list[Charge]:
+    """50 EUR and 40 USD every day."""
+    place = Place(group="kiosks", model="triage")
+    since = [until - timedelta(days=back) for back in range(days, 0, -1)]
+    return [charge(day, amount, place, code) for day in since for amount, code in ((50, "EUR"), (40, "USD"))]
+
+
+def test_charges_in_a_second_currency_count_at_the_rate_of_their_day() -> None:
+    """The rate changes on the tenth; the days before the first rate teach the forecast nothing."""
+    rates = (("0.5", "2026-06-01", "2026-10-09"), ("0.75", "2026-10-10", "2026-12-31"))
+    fleet = catalog_of(*two_currencies(*rates))
+    history = history_of(half_in_dollars(TODAY, 200), Policies(fleet))
+    [found] = standings(fleet, history, TODAY)
+    assert found.spent == 19 * 50 + 9 * 20 + 10 * 30
+    assert sum(found.days) == found.spent
+    assert [str(rate.rate) for rate in found.rates] == ["1/2", "3/4"]
+    assert isinstance(found.rest, Forecast)
+    assert found.outlook is Outlook.UNLIKELY
+    assert found.rest.total.value == pytest.approx(12 * 80, rel=0.05), "what is to come has the newest rate"
+    assert "1 USD is 0.75 EUR from 2026-10-10 to 2026-12-31 (prices)." in budgets_text([found], [])
+    assert [each["rate"] for each in budgets_json([found], [])["exchangeRates"]] == ["0.5", "0.75"]  # type: ignore[union-attr, index, call-overload]
+    # A day within the month without a rate: no sum, and where to put the rate.
+    gap = catalog_of(*two_currencies(("0.5", "2026-06-01", "2026-10-09"), ("0.75", "2026-10-11", "2026-12-31")))
+    [found] = standings(gap, history, TODAY)
+    assert (found.outlook, found.spent) == (Outlook.UNKNOWN, None)
+    assert found.problem is not None
+    assert found.problem.code == "F406"
+    assert "2026-10-10" in str(found.problem)
+    # Rates of the month alone: what is spent is known, what is to come is not, and why is said.
+    young = catalog_of(*two_currencies(("0.5", "2026-10-01", "2026-12-31")))
+    [found] = standings(young, history, TODAY)
+    assert found.spent == 19 * 70
+    assert isinstance(found.rest, Unknown)
+    assert "days before 2026-10-01 do not count" in found.rest.reason
+    assert found.problem is None
+
+
+def test_a_missing_rate_is_a_problem_of_the_command_beside_what_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "fleet.yaml").write_text(yaml.safe_dump_all(two_currencies()), "utf-8")
+    history = tmp_path / "history.csv"
+    lines = [f"{each.start.date()},{each.currency},{each.amount},triage,kiosks" for each in half_in_dollars(TODAY, 9)]
+    history.write_text("\n".join(["time,currency,amount,model,group", *lines]), "utf-8")
+    command = ["budget", str(tmp_path / "fleet.yaml"), "--history", str(history), "--as-of", TODAY.isoformat()]
+    assert main(command) == 1
+    told = capsys.readouterr()
+    assert "clinics  unknown" in told.out
+    assert "F405 got no rate from USD to EUR" in told.err
+    assert "add {currency: USD, rate: ...," in told.err
 
 
 def test_the_command_prints_budgets_draws_them_and_names_what_falls_under_none(
@@ -217,7 +285,7 @@ def test_the_command_prints_budgets_draws_them_and_names_what_falls_under_none(
     text = capsys.readouterr().out
     assert "finops-vision" in text
     assert "47.50 EUR of the month fall under no policy" in text  # 19 days
-    assert "finops-clinical: no charge of the history falls under this policy." in text
+    assert "finops-clinical: no charge of the history falls under this policy; a charge does" in text
     assert main([*command, "--output", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     [vision] = [each for each in found["budgets"] if each["policy"] == "finops-vision"]
