@@ -207,6 +207,12 @@ AGENT_QUARANTINED = Metric(
     "Digests of this model that the agent will not try again for now.",
     ("model",),
 )
+AGENT_DEFERRED = Metric(
+    "trimtab_agent_deferred",
+    MetricType.GAUGE,
+    "1 while the desired version waits for its update window, or for battery, network, memory or operating system.",
+    ("model",),
+)
 
 GUARD_ROWS = Metric(
     "trimtab_guard_rows_total",
@@ -267,6 +273,7 @@ METRICS: tuple[Metric, ...] = (
     AGENT_SYNCED,
     AGENT_DOCUMENT_VALID,
     AGENT_QUARANTINED,
+    AGENT_DEFERRED,
 )
 
 FAILURE_BAD_REQUEST = "bad_request"
@@ -289,12 +296,17 @@ UPDATE_ACTIVATED = "activated"
 UPDATE_REFUSED = "refused"
 UPDATE_ROLLED_BACK = "rolled_back"
 UPDATE_RESULTS = (UPDATE_ACTIVATED, UPDATE_REFUSED, UPDATE_ROLLED_BACK)
-"""Values of the label ``result``: the version stayed; its bytes were not to be trusted; it failed its probation."""
+"""Values of the label ``result``: the version stayed; its bytes were not to be trusted, or policy refused it; it failed its
+probation."""
 
 DIRECTION_IN = "in"
 DIRECTION_OUT = "out"
 OUTCOME_POSITIVE = "positive"
 OUTCOME_NEGATIVE = "negative"
-DURATION_BUCKETS = (0.00005, 0.00025, 0.001, 0.01, 0.1)
+DURATION_BUCKETS = (0.00005, 0.001, 0.01, 0.1)
 """Latency buckets in seconds. They start at 50 us: on the edge most inferences are below a millisecond. They are few, since
 every bound is a series for each model of each device."""
+FURTHER_DURATION_BUCKETS = (0.00025, 0.0025, 1.0, 0.0005, 0.025, 0.005, 0.05, 0.0001, 0.25)
+"""Those that a model has beyond them as far as it has room for more series; the first ones first."""
+SERIES_PER_MODEL = 45
+"""How many series a model may have over both processes of a device, with two cohorts."""

@@ -41,7 +41,8 @@ def artifact(model: str, version: str, tier: str) -> bytes:
     [found] = [
         one for one in index["variants"] if (one["model"], one["version"], one["tier"]) == (model, version, tier)
     ]
-    return (EXAMPLES / "artifacts/sha256" / found["digest"].removeprefix("sha256:")).read_bytes()
+    path = EXAMPLES / "artifacts/sha256" / str(found["digest"]).removeprefix("sha256:")
+    return path.read_bytes()
 
 
 def taking_pictures(flat: bytes, shape: tuple[int, ...]) -> bytes:

@@ -27,6 +27,7 @@ from trimtab_edge.telemetry.exposition import (
     registry_of,
 )
 from trimtab_edge.telemetry.inference import InferenceCounts
+from trimtab_edge.telemetry.latency import BOUNDS
 from trimtab_edge.telemetry.resources import ResourceOptions, Resources
 from trimtab_edge.telemetry.updates import UpdateCounts
 from trimtab_kernel import vocabulary
@@ -103,15 +104,19 @@ def test_a_device_with_one_model_two_cohorts_and_an_update_behind_it_stays_withi
     assert len(series) == len(set(series)) <= BUDGET
 
 
-def everything(models: int, *, turn: float | None = None, scored: bool = True, updating: bool = False) -> int:
+def everything(
+    models: int, *, turn: float | None = None, scored: bool = True, updating: bool = False, declared: bool = True
+) -> int:
     """Series of a device whose models declare all that there is: alignment with labels and scores, guards, budgets, batching,
-    sampled explanations; ``turn`` turns after each of them was swapped, or without a swap; a GPU apart."""
+    sampled explanations; ``turn`` turns after each of them was swapped, or without a swap; a GPU apart.
+    ``declared`` False: no guards, budgets, batches."""
     counts, conduct, updates = InferenceCounts(turn=100), ConductCounts(), UpdateCounts()
     for name in (f"m{number}" for number in range(models)):
         for version in ("1.0.0", "1.1.0") if turn is not None else ("1.1.0",):
             answering = counts.answers(name, version, ("a", "b"), now=0)
             answering.alignment = VersionAlignment(("a", "b"), scored=scored, sketches=None)
-        conduct.declare(name, signals=vocabulary.GUARD_SIGNALS, budgeted=True, batched=True, sampled=True)
+        signals = vocabulary.GUARD_SIGNALS if declared else ()
+        conduct.declare(name, signals=signals, budgeted=declared, batched=declared, sampled=True)
         updates.fetched(name, "1.1.0", 1)
         updates.stands(name, active="1.1.0", desired="1.2.0" if updating else "1.1.0", quarantined=0)
     updates.document(valid=True, at=1.0)
@@ -123,22 +128,25 @@ def everything(models: int, *, turn: float | None = None, scored: bool = True, u
         return 100 * (turn or 0)
 
     collectors = (
-        InferenceCollector(counts, clock), AlignmentCollector(counts, clock), ConductCollector(conduct),
+        InferenceCollector(counts, clock, conduct=conduct), AlignmentCollector(counts, clock), ConductCollector(conduct),
         UpdateCollector(updates),
         ResourceCollector(counts, Resources(options), {"os": "x", "os_version": "1", "architecture": "y"}, clock),
     )  # fmt: skip
     return len(samples_of(metrics_text(registry_of(*collectors)).decode()))
 
 
+@pytest.mark.parametrize("declared", [False, True])
 @pytest.mark.parametrize("updating", [False, True])
 @pytest.mark.parametrize("scored", [False, True])
 @pytest.mark.parametrize("turn", [None, 0.0, 0.999, 1.0, 2.0, 3.0, 8.9])
 def test_with_everything_declared_one_model_is_within_60_series_and_each_further_one_within_45(
-    turn: float | None, scored: bool, updating: bool
+    turn: float | None, scored: bool, updating: bool, declared: bool
 ) -> None:
     """Server and agent together, joules and battery included; a GPU, where there is one, adds three. At any time: while
     an update comes in, and however long ago each model's version was swapped."""
-    one, two, three = (everything(models, turn=turn, scored=scored, updating=updating) for models in (1, 2, 3))
+    one, two, three = (
+        everything(models, turn=turn, scored=scored, updating=updating, declared=declared) for models in (1, 2, 3)
+    )
     assert one <= BUDGET - 3
     assert two - one == three - two <= FURTHER
 
@@ -179,7 +187,7 @@ def test_every_series_of_a_version_is_there_at_0_from_the_moment_it_is_loaded() 
     counts = InferenceCounts()
     counts.answers("m", "1.0.0", ("a", "b"), now=0)
     series = exposed(counts)
-    assert len(series) == 3 + 1 + 8 + 2 + 4 + 2 + 1 + 1
+    assert len(series) == 3 + 1 + 12 + 2 + 4 + 2 + 1 + 1
     assert "trimtab_inference_duration_seconds_count" in {name for name, _ in series}
     assert {value for (name, _), value in series.items() if name != "trimtab_model_ready"} == {0}
     counts.models["m"].versions["1.0.0"].answered(0.0002, 0.0001)
@@ -195,15 +203,38 @@ def test_a_histogram_adds_up(requests: list[tuple[float, float]]) -> None:
         version.answered(duration, cpu)
     found = exposed(counts)
     name = "trimtab_inference_duration_seconds"
-    buckets = [
-        found[(f"{name}_bucket", frozenset({("le", le), ("model", "m")}))]
-        for le in [*map(str, vocabulary.DURATION_BUCKETS), "+Inf"]
-    ]
+    buckets = [found[(f"{name}_bucket", frozenset({("le", le), ("model", "m")}))] for le in [*map(str, BOUNDS), "+Inf"]]
     assert buckets == sorted(buckets)
-    for bound, count in zip(vocabulary.DURATION_BUCKETS, buckets, strict=False):
+    for bound, count in zip(BOUNDS, buckets, strict=False):
         assert count == sum(duration <= bound for duration, _ in requests)
     assert buckets[-1] == sample(found, f"{name}_count", model="m") == len(requests)
     assert sample(found, f"{name}_sum", model="m") == pytest.approx(sum(d for d, _ in requests))
+
+
+def bounds_shown(counts: InferenceCounts, conduct: ConductCounts) -> list[float]:
+    found = samples_of(metrics_text(registry_of(InferenceCollector(counts, conduct=conduct))).decode())
+    return sorted(float(dict(labels)["le"]) for name, labels in found if name.endswith("_bucket"))[:-1]
+
+
+def test_latency_has_as_many_bounds_as_the_model_has_room_for_and_those_that_come_later_have_counted() -> None:
+    counts, conduct = InferenceCounts(retired_for=100), ConductCounts()
+    answering = counts.answers("m", "1.0.0", ("a", "b"), now=0)
+    answering.alignment = VersionAlignment(("a", "b"), scored=True, sketches=None)
+    conduct.declare("m", signals=vocabulary.GUARD_SIGNALS, budgeted=True, batched=True)
+    assert bounds_shown(counts, conduct) == list(vocabulary.DURATION_BUCKETS)
+    answering.answered(0.0004, 0.0001)
+    conduct.declare("m", signals=(), budgeted=False, batched=False)
+    aligned = bounds_shown(counts, conduct)
+    assert len(aligned) == 9
+    assert aligned[0] == 0.00005
+    assert set(vocabulary.DURATION_BUCKETS) < set(aligned) < set(BOUNDS)
+    counts.answers("m", "1.1.0", (), now=1)
+    assert bounds_shown(counts, conduct) == aligned, "the replaced version is told of still"
+    counts.expire(now=102)
+    assert bounds_shown(counts, conduct) == list(BOUNDS)
+    found = samples_of(metrics_text(registry_of(InferenceCollector(counts, conduct=conduct))).decode())
+    name = "trimtab_inference_duration_seconds_bucket"
+    assert [sample(found, name, model="m", le=str(bound)) for bound in (0.0001, 0.00025, 0.0005, 0.25)] == [0, 0, 1, 1]
 
 
 def test_replaced_versions_go_after_a_while_and_only_the_newest_stays_until_then() -> None:

@@ -205,7 +205,8 @@ async def _serve(options: ServeOptions, announce: Callable[[str], None]) -> None
     resources = Resources(options.resources) if options.resources is not None else None
     own = [] if resources is None else [ResourceCollector(counts, resources, system_facts())]
     conduct = ConductCounts()
-    registry = registry_of(InferenceCollector(counts), AlignmentCollector(counts), ConductCollector(conduct), *own)
+    told = InferenceCollector(counts, conduct=conduct)
+    registry = registry_of(told, AlignmentCollector(counts), ConductCollector(conduct), *own)
     release = Release(options.epsilon, secrets.randbelow) if options.epsilon is not None else None
 
     def metrics() -> tuple[bytes, str]:

@@ -50,6 +50,10 @@ class ConductCounts:
         else:
             self.sampling.discard(model)
 
+    def series(self, model: str) -> int:
+        """How many a model has."""
+        return sum(one == model for one, _ in (*self.signals, *self.decisions)) + (model in self.batches)
+
     def ran(self, model: str) -> None:
         """A batch was run."""
         if model in self.batches:

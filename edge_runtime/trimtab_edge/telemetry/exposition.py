@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from trimtab_edge.telemetry.conduct import ConductCounts
     from trimtab_edge.telemetry.inference import InferenceCounts, VersionCounts
     from trimtab_edge.telemetry.resources import Resources
     from trimtab_edge.telemetry.updates import UpdateCounts
@@ -36,9 +37,15 @@ def _gauge(metric: v.Metric) -> GaugeMetricFamily:
 class InferenceCollector(Collector):
     """The server's series."""
 
-    def __init__(self, counts: InferenceCounts, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock``: the one that ``counts`` was told the times by."""
-        self._counts, self._clock = counts, clock
+    def __init__(
+        self,
+        counts: InferenceCounts,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        conduct: ConductCounts | None = None,
+    ) -> None:
+        """``clock``: the one that ``counts`` was told the times by. ``conduct`` has series of the same models."""
+        self._counts, self._clock, self._conduct = counts, clock, conduct
 
     def collect(self) -> Iterator[Metric]:
         """Every family, also one without series, so that its name and help can be found."""
@@ -56,7 +63,8 @@ class InferenceCollector(Collector):
         for model, counts in sorted(self._counts.models.items()):
             for reason, count in counts.failures.items():
                 failures.add_metric((model, reason), count)
-            duration.add_metric((model,), _cumulative(counts.latency.buckets), counts.latency.seconds)
+            bounds = counts.bounds(self._conduct.series(model) if self._conduct is not None else 0)
+            duration.add_metric((model,), counts.latency.cumulative(bounds), counts.latency.seconds)
             for version, counted in counts.told(self._counts.turn(counts, now)):
                 labels = (model, version)
                 requests.add_metric(labels, counted.requests)
@@ -169,15 +177,6 @@ class ResourceCollector(Collector):
         return info
 
 
-def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
-    bounds = [*(str(bound) for bound in v.DURATION_BUCKETS), "+Inf"]
-    total, result = 0, []
-    for bound, count in zip(bounds, buckets, strict=True):
-        total += count
-        result.append((bound, float(total)))
-    return result
-
-
 class UpdateCollector(Collector):
     """The agent's series."""
 
@@ -188,6 +187,7 @@ class UpdateCollector(Collector):
         """Every family, also one without series."""
         fetched, ended = _counter(v.UPDATE_BYTES), _counter(v.UPDATES)
         active, desired, quarantined = _gauge(v.AGENT_ACTIVE), _gauge(v.AGENT_DESIRED), _gauge(v.AGENT_QUARANTINED)
+        deferred = _gauge(v.AGENT_DEFERRED)
         synced, valid = _gauge(v.AGENT_SYNCED), _gauge(v.AGENT_DOCUMENT_VALID)
         models, synced_at, document_valid = self._counts.snapshot()
         for model, counts in sorted(models.items()):
@@ -200,10 +200,11 @@ class UpdateCollector(Collector):
             if counts.desired is not None:
                 desired.add_metric((model, counts.desired), 1)
             quarantined.add_metric((model,), counts.quarantined)
+            deferred.add_metric((model,), int(counts.deferred))
         if synced_at:
             synced.add_metric((), synced_at)
         valid.add_metric((), int(document_valid))
-        yield from (fetched, ended, active, desired, quarantined, synced, valid)
+        yield from (fetched, ended, active, desired, quarantined, deferred, synced, valid)
 
 
 def registry_of(*collectors: Collector) -> CollectorRegistry:

@@ -19,11 +19,11 @@ whatever happens.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from trimtab_kernel.vocabulary import DURATION_BUCKETS, FAILURE_REASONS, OUTCOME_NEGATIVE, OUTCOME_POSITIVE
+from trimtab_edge.telemetry.latency import Latency, shown_bounds
+from trimtab_kernel.vocabulary import FAILURE_REASONS, OUTCOME_NEGATIVE, OUTCOME_POSITIVE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -34,16 +34,11 @@ TURN = 180.0
 """Seconds of a turn: three scrapes of the longest interval in use, and less than the shortest window that rules read."""
 RETIRED_FOR = 900.0
 """Seconds that a replaced version's counts are kept, for labels that come late and for its evidence."""
-
-
-class Latency:
-    """Durations of one model's requests, whichever version answered: by bucket, and their sum in seconds."""
-
-    __slots__ = ("buckets", "seconds")
-
-    def __init__(self) -> None:
-        self.buckets = [0] * (len(DURATION_BUCKETS) + 1)
-        self.seconds = 0.0
+_SERIES_OF_A_VERSION = 6
+"""Requests, CPU time and its squares, bytes both ways, joules; decisions by cohort come on top."""
+_SERIES_OF_A_MODEL = 16
+"""Failures by reason, the version that answers, +Inf, sum and count of the latency; the agent's: its results, what is
+active, desired, quarantined and deferred, bytes fetched of two versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +86,7 @@ class VersionCounts:
         self.requests += 1
         self.cpu_seconds += cpu
         self.cpu_squared += cpu * cpu
-        self.latency.seconds += duration
-        self.latency.buckets[bisect_left(DURATION_BUCKETS, duration)] += 1
+        self.latency.observe(duration)
 
     def moved(self, received: int, sent: int) -> None:
         """Bytes of the bodies of one request and its response."""
@@ -136,6 +130,18 @@ class ModelCounts:
     def told(self, turn: float) -> list[tuple[str, VersionCounts]]:
         """The versions whose counts are shown, ``turn`` turns after the last swap."""
         return sorted((name, one) for name, one in self.versions.items() if one.retired_at is None or turn < 1)
+
+    def bounds(self, declared: int) -> tuple[float, ...]:
+        """The bounds of its latency that are shown; ``declared``: its series for what else it declares.
+
+        They do not follow the turns: counted is the most that the versions which are kept may show at any time.
+        """
+        versions = self.versions.values()
+        decided = max((len(one.decisions) for one in versions), default=0)
+        labelled = max((len(one.alignment.labelled) for one in versions if one.alignment), default=0)
+        scored = 2 * any(one.alignment is not None and one.alignment.scored for one in versions)
+        told = _SERIES_OF_A_VERSION + decided
+        return shown_bounds(_SERIES_OF_A_MODEL + declared + max(2 * told, told + labelled + scored))
 
     def judged(self, turn: float) -> tuple[str, Judged] | None:
         """The version whose labels and scores are shown then, and what they say."""

@@ -17,6 +17,7 @@ class ModelUpdates:
     active: str | None = None
     desired: str | None = None
     quarantined: int = 0
+    deferred: bool = False
 
 
 class UpdateCounts:
@@ -46,11 +47,14 @@ class UpdateCounts:
         with self._lock:
             self._models.setdefault(model, ModelUpdates()).results[result] += 1
 
-    def stands(self, model: str, *, active: str | None, desired: str | None, quarantined: int) -> None:
+    def stands(
+        self, model: str, *, active: str | None, desired: str | None, quarantined: int, deferred: bool = False
+    ) -> None:
         """How this model stands now. Series of bytes are kept for the active and the desired version only."""
         with self._lock:
             counts = self._models.setdefault(model, ModelUpdates())
             counts.active, counts.desired, counts.quarantined = active, desired, quarantined
+            counts.deferred = deferred
             kept = [version for version in (active, desired) if version is not None]
             counts.bytes_by_version = {version: counts.bytes_by_version.get(version, 0) for version in kept}
 
@@ -64,6 +68,7 @@ class UpdateCounts:
                     counts.active,
                     counts.desired,
                     counts.quarantined,
+                    counts.deferred,
                 )
                 for name, counts in self._models.items()
             }
