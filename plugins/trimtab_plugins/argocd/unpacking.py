@@ -7,13 +7,13 @@ never makes is refused by name instead of guessed at. Formats: RFC 1952 (gzip), 
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 from zlib import adler32
 
 from trimtab_kernel.problems import InputError, Problem, printable
+from trimtab_plugins.argocd.inflating import ERRORS, gzip_inflater
 from trimtab_plugins.argocd.runs import LENGTH, Run
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Unpacking:
         self._whole = self._counted = 0  # the same of its end: after the last entry that is whole
         self._apart = False  # the header that was just read is none for a run
         self._limits = limits or Limits()
-        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._inflate = gzip_inflater()
         self.archive_bytes = 0
         self.unpacked_bytes = 0
         self.entries = 0
@@ -151,7 +151,7 @@ class Unpacking:
         if not inflate.eof:
             try:
                 piece = inflate.decompress(part, _OUTPUT_STEP)
-            except zlib.error:
+            except ERRORS:
                 got = "damaged bytes" if self.unpacked_bytes else "no gzip stream"
                 _refuse("A106", "", got, "a gzip-compressed tar")
             if not inflate.unused_data:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.cases.hostile.archives import END, entry, header, packed
 from trimtab_config.sources.folder import read_folder
 from trimtab_kernel.problems import InputError
+from trimtab_plugins.argocd import inflating
 from trimtab_plugins.argocd import runs as runs_module
 from trimtab_plugins.argocd import unpacking as unpacking_module
 from trimtab_plugins.argocd.checkout import Checkout, FleetFiles, fleet_folder
@@ -34,10 +35,23 @@ RUNS = Runs()
 
 
 def unpacked(archive: bytes, folder: str = "", pieces: Iterable[int] = (), limits: Limits | None = None) -> FleetFiles:
-    """The fleet of an archive that came in pieces of these sizes; the same for a reader that knows others, and this one."""
+    """The fleet of an archive that came in pieces of these sizes.
+
+    The same for a reader that knows others, and this one, and for the one that inflates with zlib.
+    """
     outcomes = [outcome(archive, folder, pieces, limits, runs) for runs in (None, RUNS, RUNS)]
-    assert outcomes[1:] == outcomes[:1] * 2
+    with with_zlib():
+        outcomes.append(outcome(archive, folder, pieces, limits, None))
+    assert outcomes[1:] == outcomes[:1] * 3
     return read(archive, folder, pieces, limits)
+
+
+@contextmanager
+def with_zlib() -> Iterator[None]:
+    """As where zlib-ng is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inflating, "_MAKE", zlib.decompressobj)
+        yield
 
 
 def outcome(
@@ -188,6 +202,11 @@ def test_work_is_done_in_bounded_steps() -> None:
         assert unpacking.unpacked_bytes - before <= 2 * 256 * 1024
         before = unpacking.unpacked_bytes
     assert before > 29 * 1024 * 1024
+
+
+def test_the_tests_run_with_zlib_ng() -> None:
+    """Else what they compare with zlib is zlib."""
+    assert inflating.NAME == "zlib-ng"
 
 
 @pytest.mark.parametrize("fill", [b"\1", b"a", b"\xff"])
