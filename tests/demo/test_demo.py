@@ -28,7 +28,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_an_interrupted_demo_ends_everything_it_started(tmp_path: Path, end: signal.Signals) -> None:
     demo = subprocess.Popen(
         [*DEMO, "--once", "--source", "scrape"],

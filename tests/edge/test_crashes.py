@@ -29,7 +29,7 @@ def matrix(name: str, root: Path, doubles: int = 0, seed: int = 0) -> None:
     assert 2 < found["points"] < crash_matrix.MOST
 
 
-@pytest.mark.parametrize("name", crash_matrix.SCENARIOS)
+@pytest.mark.parametrize("name", ["an update", "a failed probation", "a damaged model"])
 def test_a_kill_at_every_change_of_the_disk_leaves_a_whole_model_and_a_device_that_converges(
     tmp_path: Path, name: str
 ) -> None:
@@ -39,7 +39,8 @@ def test_a_kill_at_every_change_of_the_disk_leaves_a_whole_model_and_a_device_th
 @pytest.mark.long
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize("name", crash_matrix.SCENARIOS)
-def test_two_kills_at_any_two_points_are_no_worse_than_one(tmp_path: Path, name: str) -> None:
+def test_one_kill_anywhere_and_two_at_any_two_points_do_no_harm(tmp_path: Path, name: str) -> None:
+    """Of every scenario; those above are the ones in which most can go wrong."""
     matrix(name, tmp_path, doubles=150, seed=7)
 
 

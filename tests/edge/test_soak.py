@@ -257,7 +257,7 @@ def soak(
 
 def test_a_short_soak_loses_no_request_and_keeps_its_memory(tmp_path: Path) -> None:
     """Its allocators have hardly settled, so memory gets more room than in the long one; and a share held is not judged."""
-    soak(tmp_path, 10, swap=1.5, scrape=0.2, probe=0.2, steady=0.8, least=0.0, limit=0.08)
+    soak(tmp_path, 5, swap=0.8, scrape=0.2, probe=0.2, steady=0.8, least=0.0, limit=0.08)
 
 
 @pytest.mark.long

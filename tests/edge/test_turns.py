@@ -161,7 +161,8 @@ def test_a_real_prometheus_loses_no_count_of_either_version_over_a_swap(tmp_path
     device.activate("1.0.0")
     with exporter() as shown:
         write_targets(targets, {"kiosks": [shown.address]})
-        with prometheus(tmp_path / "prometheus", targets, [Window.MINUTE]) as url:
+        often = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"}}
+        with prometheus(tmp_path / "prometheus", targets, [Window.MINUTE], often) as url:
 
             def scraped(now: float) -> None:
                 """The page of ``now``, and somebody has read it twice."""

@@ -48,6 +48,8 @@ def file_of(entry: dict[str, Any]) -> bytes:
 
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=key)
 every_tier = pytest.mark.parametrize("tier", TIERS)
+# The ones that take seconds an evaluation.
+DEAR = {"digits-2.2.0-standard", "digits-2.2.0-premium"}
 
 
 def test_every_version_has_every_tier() -> None:
@@ -83,7 +85,9 @@ def test_a_file_is_standard_onnx_that_needs_nothing_beside_it(entry: dict[str, A
     }
 
 
-@every_entry
+@pytest.mark.parametrize(
+    "entry", [pytest.param(one, id=key(one), marks=[pytest.mark.long] if key(one) in DEAR else []) for one in ENTRIES]
+)
 def test_the_figures_in_the_index_come_out_of_the_committed_file(entry: dict[str, Any]) -> None:
     data = file_of(entry)
     assert {side: entry[side] for side in ("inputs", "outputs")} == evaluation.tensors(data)
@@ -171,6 +175,7 @@ def test_a_view_in_the_graph_is_the_view_that_training_saw() -> None:
 
 
 class TestRebuild:
+    @pytest.mark.long
     def test_the_builder_rebuilds_what_is_committed(self, tmp_path: Path) -> None:
         """Same predictions; same bytes where the platform is the index's. Run as a person would, from elsewhere."""
         command = [sys.executable, str(EXAMPLES / "models" / "build.py"), "--check"]

@@ -37,7 +37,7 @@ def open_one(scratch: ScratchRepository, key: str = "k") -> int:
     return host(scratch).open_proposal(key, "main", f"b/{key}", commit, "Title", "", {}).number
 
 
-@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_killed_at_any_git_command_and_run_again_there_is_one_proposal_and_one_merge(
     scratch: ScratchRepository, tmp_path: Path, part: int
 ) -> None:

@@ -231,6 +231,7 @@ def test_a_body_that_grows_past_the_limit_without_saying_so_is_cut_off(
             assert connection.recv(200).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.long  # ten seconds of patience
 def test_a_caller_that_never_ends_its_head_is_hung_up_on_and_a_patient_one_is_not(
     scratch: ScratchRepository, tmp_path: Path
 ) -> None:
