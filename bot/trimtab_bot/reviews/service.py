@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from trimtab_bot.leading.fencing import FencedStore
 from trimtab_bot.moments import moment_text
 from trimtab_bot.reviews.accounts import Accounts
 from trimtab_bot.reviews.listener import Listener
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from trimtab_bot.assembly import Bot, Ports
     from trimtab_bot.configuration import GitHubSettings
+    from trimtab_bot.leading.interface import Leadership
     from trimtab_bot.moments import Clock
     from trimtab_bot.recording import Followers
 
@@ -60,14 +62,19 @@ def run(
     stop: threading.Event,
     seconds: float,
     tell: Callable[[str], None],
+    leads: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Look every ``seconds`` and whenever the bell rings, until ``stop``; a failure is told once, and so is its end."""
+    """Look every ``seconds`` and whenever the bell rings, until ``stop``; a failure is told once, and so is its end.
+
+    A replica that does not lead neither reads nor answers: what it would have heard, the leader hears by itself.
+    """
     told = ""
     numbers: tuple[int, ...] = ()
     while not stop.is_set():
         patience = seconds
         try:
-            listener.step(numbers)
+            if leads():
+                listener.step(numbers)
             failure = ""
         except (OutsideError, InputError) as error:
             failure = str(error)
@@ -82,9 +89,16 @@ def run(
 
 @contextmanager
 def pull_requests(
-    settings: GitHubSettings, ports: Ports, bot: Bot, followers: Followers, clock: Clock
+    settings: GitHubSettings,
+    ports: Ports,
+    bot: Bot,
+    followers: Followers,
+    clock: Clock,
+    leadership: Leadership | None = None,
 ) -> Iterator[None]:
     """Listening, as long as the block lasts. Where GitHub does not answer, the bot runs on and says so.
+
+    Every replica takes webhooks; with a ``leadership`` the leader alone looks, answers and writes checks.
 
     Raises InputError (B110) for a secret that cannot be read or can be guessed, OutsideError for a port that is taken.
     """
@@ -95,9 +109,13 @@ def pull_requests(
     def tell(text: str) -> None:
         followers.tell(moment_text(clock()), {"event": "reviews", "text": text})
 
+    def leads() -> bool:
+        return leadership is None or leadership.epoch() is not None
+
     accounts = Accounts(settings.people)
+    store = ports.store if leadership is None else FencedStore(ports.store, leadership)
     listener = Listener(
-        ports.conversation, bot.decisions, bot.commands, ports.store, accounts, ports.account, clock, settings.check
+        ports.conversation, bot.decisions, bot.commands, store, accounts, ports.account, clock, settings.check
     )
     bell, stop = Bell(), threading.Event()
     with ExitStack() as stack:
@@ -121,7 +139,7 @@ def pull_requests(
             stack.callback(server.stop)
             tell(f"webhooks are taken at {server.start()}")
         thread = threading.Thread(
-            target=run, args=(listener, bell, stop, settings.poll, tell), name="trimtab-reviews", daemon=True
+            target=run, args=(listener, bell, stop, settings.poll, tell, leads), name="trimtab-reviews", daemon=True
         )
         thread.start()
         try:

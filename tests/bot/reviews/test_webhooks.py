@@ -151,3 +151,36 @@ def test_the_bell_makes_the_listener_look_at_once_and_a_limit_is_waited_for() ->
     assert seen[0] == ()
     assert {number for numbers in seen for number in numbers} == {4, 5, 6}
     assert told == ["pull requests: no answer", "pull requests: GitHub answers again"]
+
+
+def test_a_replica_that_stands_by_takes_webhooks_and_neither_looks_nor_answers() -> None:
+    bell, stop, asked, looked = Bell(), threading.Event(), threading.Event(), threading.Event()
+    seen: list[tuple[int, ...]] = []
+    leading = [False]
+
+    class Looking:
+        def step(self, numbers: tuple[int, ...]) -> None:
+            seen.append(tuple(numbers))
+            looked.set()
+
+    def leads() -> bool:
+        found = leading[0]
+        asked.set()
+        return found
+
+    thread = threading.Thread(target=run, args=(Looking(), bell, stop, 60.0, [].append, leads))
+    thread.start()
+    for number in (4, 5):
+        assert asked.wait(30)
+        asked.clear()
+        bell.ring((number,))
+    assert asked.wait(30)
+    assert seen == []
+    leading[0] = True
+    bell.ring((6,))
+    assert looked.wait(30)
+    stop.set()
+    bell.ring()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert 6 in seen[0]
