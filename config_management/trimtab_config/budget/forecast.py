@@ -10,6 +10,11 @@ last ``WINDOW`` errors at a horizon bound the next one, and the share that is le
 error that becomes known, so that coverage returns to what was asked when the series changes its ways. The sum over the
 horizon has errors of its own, which keeps how the days of a month are off together.
 
+Sums share steps with their neighbours: of a hundred sums over thirty days little more than three are independent. Where
+these are too few for an order statistic that far out to exist, the interval is Student's: the root mean square of the sums'
+errors times the quantile of t. Two sums over h steps, k steps apart, have the correlation 1 - k/h, and the degrees of
+freedom of n of them are n^2 over the sum of the squares of all their correlations (Satterthwaite).
+
 What was never seen cannot be measured: with fewer than ``LEAST_ERRORS`` past errors there is no interval and no guess.
 """
 
@@ -17,6 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +41,7 @@ STEP = 0.02
 LEAST_ERRORS = 20
 _LEAST_OUTSIDE, _MOST_OUTSIDE = 0.005, 0.6
 _MOST_PERSISTENCE = 0.98
+_ANGLES = np.linspace(0.0, math.pi / 2, 2001)
 MOST_VALUES = 100_000
 MOST_HORIZON = 2_000
 
@@ -50,7 +57,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The steps after the last value, and their sum. ``outcomes`` are sums as past errors would have them, sorted."""
+    """The steps after the last value, and their sum. ``outcomes`` are sums as past errors would have them, sorted.
+
+    Where independent past sums are few, ``outcomes`` are as many quantiles of their Student distribution.
+    """
 
     steps: tuple[Bounds, ...]
     total: Bounds
@@ -110,7 +120,7 @@ def forecast(values: Sequence[float | None], season: int, horizon: int, *, cover
         return Unknown(_few(sums, horizon))
     whole = float(points[-1].sum())
     known = sums[~np.isnan(sums)][-WINDOW:]
-    outcomes = tuple(sorted(max(whole + float(error), floor) for error in known))
+    outcomes = tuple(sorted(max(whole + error, floor) for error in _spread(known, horizon, 1 - coverage)))
     return Forecast(tuple(steps), _bounds(whole, width, floor), outcomes, coverage)
 
 
@@ -273,10 +283,52 @@ class _Adaptive:
 def _quantiles(errors: list[float], outside: float, overlap: int) -> tuple[float, float]:
     """Bounds that leave half of ``outside`` at each end, of finitely many errors (the conformal order statistic).
 
-    Sums over ``overlap`` steps share steps with their neighbours, so so many of them count as one.
+    Sums over ``overlap`` steps share steps with their neighbours, so so many of them count as one; where there is no such
+    order statistic among them, the bounds are Student's.
     """
+    count = len(errors)
+    rank = math.ceil((1 + overlap / count) * (1 - outside / 2) * count)
+    if overlap > 1 and rank > count:
+        bound = _student(np.array(errors), overlap, 1 - outside / 2)
+        return -bound, bound
     ordered = np.sort(np.array(errors))
-    count = len(ordered)
-    independent = max(count / overlap, 1.0)
-    rank = min(math.ceil((1 + 1 / independent) * (1 - outside / 2) * count), count)
+    rank = min(rank, count)
     return float(ordered[count - rank]), float(ordered[rank - 1])
+
+
+def _spread(errors: Floats, overlap: int, outside: float) -> list[float]:
+    """The errors that are to be reckoned with: those of the past, or of Student's distribution where these are few."""
+    count = len(errors)
+    if overlap > 1 and (1 + overlap / count) * (1 - outside / 2) > 1:
+        return [_student(errors, overlap, (place + 0.5) / count) for place in range(count)]
+    return [float(error) for error in errors]
+
+
+def _student(errors: Floats, overlap: int, share: float) -> float:
+    """What ``share`` of the errors of sums over ``overlap`` steps stay below, were they normal around nothing."""
+    scale = math.sqrt(float(np.mean(np.square(errors))))
+    freedom = _freedom(len(errors), overlap)
+    return math.copysign(scale * _t_quantile(max(share, 1 - share), freedom), share - 0.5)
+
+
+@lru_cache(maxsize=1024)
+def _freedom(count: int, overlap: int) -> float:
+    """Degrees of freedom of the mean square of so many overlapping sums."""
+    apart = np.arange(1, min(count, overlap))
+    shared = float((2 * (count - apart) * (1 - apart / overlap) ** 2).sum())
+    return round(count**2 / (count + shared), 1)
+
+
+@lru_cache(maxsize=1024)
+def _t_angles(freedom: float) -> Floats:
+    """Student's distribution between 0 and infinity: with x = sqrt(freedom) tan(angle) its density is cos(angle)^(freedom - 1)."""
+    density = np.cos(_ANGLES) ** (freedom - 1)
+    below = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2)))
+    found: Floats = below / below[-1]
+    return found
+
+
+def _t_quantile(share: float, freedom: float) -> float:
+    """The quantile of Student's distribution for a share of 0.5 to 1, to about four digits; ``freedom`` at least 1."""
+    angle = float(np.interp(2 * share - 1, _t_angles(freedom), _ANGLES))
+    return math.sqrt(freedom) * math.tan(angle)

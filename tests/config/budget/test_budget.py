@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bench.forecast import hourly, pooled, simulated
 from tests.config.small_fleet import Yaml, catalog_of, deployment, group, model, price_book
 from trimtab_config.bills.charges import EXACT, Charge, Place
+from trimtab_config.budget import forecast as forecasting
 from trimtab_config.budget.capacity import HOUR, CapacityPlan, Load, added, covers
 from trimtab_config.budget.forecast import Coverage, Forecast, Unknown, backtest, forecast, needed_values
 from trimtab_config.budget.spending import History, Outlook, Policies, daily, history_of, standings
@@ -74,8 +75,7 @@ def test_eighty_percent_intervals_hold_on_the_held_back_halves_of_real_series() 
     assert len(found) >= 10
     together = pooled(found)
     table("all real series", together)
-    assert all(0.75 <= each.share <= 0.85 for horizon, each in together.items() if horizon), together
-    assert 0.7 <= together[0].share <= 0.9
+    assert all(0.75 <= each.share <= 0.85 for each in together.values()), together
 
 
 def test_the_chance_of_overrun_is_nearer_the_truth_than_the_run_rate() -> None:
@@ -121,6 +121,28 @@ def test_a_short_history_is_unknown_and_one_value_more_is_enough(gaps: int) -> N
     assert str(enough) in found.reason
     assert isinstance(forecast(values[: enough + 10 * gaps], 7, 12), Forecast)
     assert isinstance(forecast([None] * 400, 7, 12), Unknown)
+
+
+@pytest.mark.parametrize(
+    ("share", "freedom", "tabled"),
+    [(0.9, 1, 3.078), (0.9, 3, 1.638), (0.95, 5, 2.015), (0.975, 30, 2.042), (0.5, 4, 0.0)],
+)
+def test_quantiles_of_student_are_those_of_the_tables(share: float, freedom: float, tabled: float) -> None:
+    assert forecasting._t_quantile(share, freedom) == pytest.approx(tabled, abs=2e-3)
+
+
+@pytest.mark.parametrize("horizon", [14, 30])
+def test_sums_of_histories_that_are_just_long_enough_hold_what_they_promise(horizon: int) -> None:
+    """Their past has one or two independent months: intervals of the errors alone held 55 to 79 percent."""
+    held = []
+    for seed in range(100):
+        spend = simulated(seed)
+        for known in (needed_values(7, horizon), needed_values(7, horizon) + 14):
+            found = forecast(spend[:known], 7, horizon)
+            assert isinstance(found, Forecast)
+            assert found.outcomes[0] <= found.total.value <= found.outcomes[-1]
+            held.append(found.total.low <= sum(spend[known : known + horizon]) <= found.total.high)
+    assert 0.72 <= sum(held) / len(held) <= 0.88
 
 
 def test_what_cannot_be_negative_has_no_negative_bound() -> None:
