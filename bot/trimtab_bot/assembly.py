@@ -16,6 +16,7 @@ from trimtab_bot.changes.history import History
 from trimtab_bot.circumstances import Sight, World
 from trimtab_bot.commands import CommandDesk
 from trimtab_bot.configuration import PrometheusSettings
+from trimtab_bot.delivery.watch import DeliveryWatch
 from trimtab_bot.detection import Detection
 from trimtab_bot.execution import Executor
 from trimtab_bot.leading.fencing import FencedStore, SoleLeadership
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from trimtab_bot.configuration import Configuration, GitHubSettings
+    from trimtab_bot.configuration import Configuration, DeliverySettings, GitHubSettings
+    from trimtab_bot.delivery.interface import DeliverySource
     from trimtab_bot.leading.interface import Leadership
     from trimtab_bot.ledger.interface import LedgerStore
     from trimtab_bot.metrics.interface import MetricsSource
@@ -69,17 +71,20 @@ class Ports:
     """Where people talk about proposals on the Git host; None where it has no such place."""
     account: int = 0
     """The numeric id of the account that the bot acts as there."""
+    deliveries: DeliverySource | None = None
+    """What brings commits to clusters; None where nobody is asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """The bot, ready to run. ``wake`` makes the loop look at once; ``stop`` ends it after the present tick."""
+    """The bot, ready to run. ``delivery`` is what watches changes on their way to clusters, if anything. ``wake`` makes the loop look at once; ``stop`` ends it after the present tick."""
 
     loop: Loop
     decisions: DecisionService
     commands: CommandDesk
     wake: threading.Event
     stop: threading.Event
+    delivery: DeliveryWatch | None = None
 
 
 def assemble(
@@ -106,6 +111,10 @@ def assemble(
     asking = Asking(configuration, ports.store, scribe, history, world, sight, now)
     executor = Executor(configuration, fenced, scribe, ports.host, world, now)
     detection = Detection(configuration, fenced, history, ports.source, narrator, followers)
+    settings = configuration.delivery
+    delivery = None
+    if ports.deliveries is not None and settings is not None:
+        delivery = DeliveryWatch(ports.deliveries, history, now, settings.limit, settings.clusters)
     response = Response(
         configuration=configuration,
         store=fenced,
@@ -118,6 +127,7 @@ def assemble(
         asking=asking,
         narrator=narrator,
         clock=now,
+        delivery=delivery,
     )
     loop = Loop(
         scribe=scribe,
@@ -143,7 +153,7 @@ def assemble(
         source_name=ports.source.name,
         wake=wake.set,
     )
-    return Bot(loop, decisions, CommandDesk(configuration.people, decisions), wake, stop)
+    return Bot(loop, decisions, CommandDesk(configuration.people, decisions), wake, stop, delivery)
 
 
 def _merged_by_rule(store: Store) -> Callable[[str, float, str], int]:
@@ -198,7 +208,10 @@ def local_ports(configuration: Configuration, clock: Clock) -> Iterator[Ports]:
     store, ledger = open_store(configuration), open_ledger(configuration)
     try:
         with _source(configuration, clock) as source:
-            yield Ports(store, ledger, side.host, source, side.refresh, side.conversation, side.account)
+            yield Ports(
+                *(store, ledger, side.host, source, side.refresh, side.conversation, side.account),
+                deliveries=delivery_source(configuration.delivery),
+            )
     finally:
         ledger.close()
         store.close()
@@ -291,6 +304,19 @@ def github_side(configuration: Configuration, settings: GitHubSettings, clock: C
         account,
         client.close,
     )
+
+
+def delivery_source(settings: DeliverySettings | None) -> DeliverySource | None:
+    """Argo CD or Flux through the Kubernetes API. Raises OutsideError where there is no cluster to talk to."""
+    if settings is None:
+        return None
+    if settings.tool == "argocd":
+        from trimtab_bot.cluster.argocd import ArgoApplications
+
+        return ArgoApplications(settings.kubeconfig, settings.namespace, settings.labels)
+    from trimtab_bot.cluster.flux import FluxKustomizations
+
+    return FluxKustomizations(settings.kubeconfig, settings.namespace, settings.labels)
 
 
 def secret(path: Path) -> str:

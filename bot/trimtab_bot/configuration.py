@@ -70,6 +70,12 @@ def _repository(text: str) -> str:
     return text
 
 
+def _selector(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9._/=!,() -]{0,1000}", text, re.ASCII) is None:
+        raise ValueError('expected a selector such as "team=edge"')
+    return text
+
+
 def _slack(text: str) -> str:
     if re.fullmatch(r"[A-Z][A-Z0-9]{1,20}", text, re.ASCII) is None:
         raise ValueError("expected an id of upper-case letters and digits")
@@ -88,6 +94,7 @@ RepositoryField = Annotated[
     str, Scalar("repository", _repository, 'a repository such as "acme/fleet"', Accepts.TEXT, _TEXT)
 ]
 SlackField = Annotated[str, Scalar("slack id", _slack, 'an id such as "U024BE7LH"', Accepts.TEXT, _TEXT)]
+SelectorField = Annotated[str, Scalar("selector", _selector, 'a selector such as "team=edge"', Accepts.TEXT, _TEXT)]
 PortField = Annotated[int, integer(0, 65535)]
 
 
@@ -308,6 +315,38 @@ class OutputsFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ArgoCDFile:
+    """Where Argo CD's Applications are; ``namespace`` "*" for all of them. ``labels`` selects some, as kubectl's -l does."""
+
+    namespace: TextField = "argocd"
+    labels: SelectorField = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FluxFile:
+    """Where Flux's Kustomizations and their sources are; ``namespace`` "*" for all. ``labels`` selects some Kustomizations, as kubectl's -l does."""
+
+    namespace: TextField = "flux-system"
+    labels: SelectorField = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFile:
+    """What brings the branch to clusters: exactly one of ``argocd`` and ``flux``, asked through the Kubernetes API.
+
+    A change that has not arrived ``limit`` after its merge is a reason to call for help. ``clusters`` names the clusters (as
+    device groups do) that are covered, all unless given: the devices alone speak for the others. Without ``kubeconfig`` the API is
+    that of the pod.
+    """
+
+    argocd: ArgoCDFile | None = None
+    flux: FluxFile | None = None
+    kubeconfig: TextField | None = None
+    limit: DurationField = datetime.timedelta(minutes=10)
+    clusters: tuple[TextField, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TelemetryFile:
     """Where the bot's own metrics are served, at the path /metrics; port 0 takes a free one."""
 
@@ -375,6 +414,7 @@ class BotFile:
     database: DatabaseFile | None = None
     leader: LeaderFile | None = None
     outputs: OutputsFile | None = None
+    delivery: DeliveryFile | None = None
     telemetry: TelemetryFile | None = None
 
 
@@ -463,6 +503,18 @@ class OutputsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """See :class:`DeliveryFile`; ``tool`` is ``argocd`` or ``flux``, ``namespace`` "" for all, ``limit`` in seconds."""
+
+    tool: str
+    namespace: str
+    labels: str
+    kubeconfig: Path | None
+    limit: float
+    clusters: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class LeaderSettings:
     """See :class:`LeaderFile`; ``duration`` in whole seconds."""
 
@@ -511,6 +563,7 @@ class Configuration:
     database: Path | None = None
     leader: LeaderSettings | None = None
     outputs: OutputsSettings | None = None
+    delivery: DeliverySettings | None = None
     telemetry: tuple[str, int] | None = None
     """Host and port of the bot's own metrics."""
 
@@ -582,6 +635,7 @@ class _Judge:
         github = None if file.github is None else self.github(file, file.github, folder)
         slack = None if file.slack is None else self.slack(file, file.slack, folder)
         leader = None if file.leader is None else self.leader(file, file.leader, folder)
+        delivery = None if file.delivery is None else self.delivery(file.delivery, folder)
         if self.problems.problems or metrics is None or people is None or identity is None or alarms is None:
             return None
         return Configuration(
@@ -620,6 +674,24 @@ class _Judge:
             leader=leader,
             telemetry=None if file.telemetry is None else (file.telemetry.host, file.telemetry.port),
             outputs=None if file.outputs is None else _outputs(file.outputs, folder),
+            delivery=delivery,
+        )
+
+    def delivery(self, file: DeliveryFile, folder: Path) -> DeliverySettings | None:
+        chosen = file.argocd or file.flux
+        if chosen is None or (file.argocd is not None and file.flux is not None):
+            self.refuse("delivery", "both" if chosen else "neither", "either argocd or flux")
+            return None
+        limit = file.limit.total_seconds()
+        if limit <= 0:
+            self.refuse("delivery.limit", f"{limit:g} s", "a positive duration")
+        return DeliverySettings(
+            "argocd" if file.argocd is not None else "flux",
+            "" if chosen.namespace == "*" else chosen.namespace,
+            chosen.labels,
+            _optional(folder, file.kubeconfig),
+            limit,
+            frozenset(file.clusters),
         )
 
     def leader(self, file: BotFile, section: LeaderFile, folder: Path) -> LeaderSettings:

@@ -14,6 +14,8 @@ from trimtab_bot.approvals.machine import CloseOnHost, Look, Merge, Phase, objec
 from trimtab_bot.asking import titled
 from trimtab_bot.changes.history import versions_of
 from trimtab_bot.changes.likely import find_moves
+from trimtab_bot.delivery.interface import commit_of
+from trimtab_bot.delivery.journey import Stage, late
 from trimtab_bot.detection import commit_record
 from trimtab_bot.execution import record_intent, record_merge
 from trimtab_bot.findings import Subject
@@ -30,7 +32,7 @@ from trimtab_bot.recovery import read_progress
 from trimtab_bot.remedies import ASKED, remedy
 from trimtab_bot.remedies.interface import Impossible, Situation
 from trimtab_config.githost.interface import ProposalState
-from trimtab_kernel.problems import InputError
+from trimtab_kernel.problems import InputError, OutsideError
 from trimtab_kernel.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from trimtab_bot.changes.history import FleetAt, History
     from trimtab_bot.circumstances import World
     from trimtab_bot.configuration import Configuration
+    from trimtab_bot.delivery.journey import Journey
+    from trimtab_bot.delivery.watch import DeliveryWatch
     from trimtab_bot.execution import Executor
     from trimtab_bot.findings import Finding
     from trimtab_bot.incidents.evidence import Look as MetricsLook
@@ -53,6 +57,12 @@ if TYPE_CHECKING:
     from trimtab_kernel.canonical import Json
 
 ROLLBACK = "rollback"
+_ON_THE_WAY = (IncidentPhase.WATCHING, IncidentPhase.CONVERGED)
+_STAGE = {
+    Stage.SEEN: "every one of {} groups' {}s",
+    Stage.SYNCED: "the clusters of all {} groups, say their {}s",
+    Stage.HEALTHY: "all {} groups, and every {} is healthy",
+}
 _RETURNS = frozenset({"rollback", "abort"})
 """Remedies after which no device may run the version any more."""
 _ASK_ANEW = frozenset({"B412", "B415", "B417"})
@@ -78,8 +88,9 @@ class Response:
         asking: Asking,
         narrator: Narrator,
         clock: Clock,
+        delivery: DeliveryWatch | None = None,
     ) -> None:
-        """All of these are shared with the loop."""
+        """All of these are shared with the loop. Without ``delivery`` the devices alone say whether a change has arrived."""
         self._configuration = configuration
         self._store = store
         self._scribe = scribe
@@ -91,6 +102,7 @@ class Response:
         self._asking = asking
         self._narrator = narrator
         self._clock = clock
+        self._delivery = delivery
 
     # ------------------------------------------------ proposals
 
@@ -159,6 +171,8 @@ class Response:
         """
         with self._store.reading() as view:
             incidents = view.incidents(open_only=True)
+        if self._delivery is not None:
+            self._delivery.expire()
         for incident in incidents:
             if incident.request is not None:
                 self._advance_request(incident, incident.request, fleet, at_head=at_head)
@@ -166,6 +180,9 @@ class Response:
                 self._advance_open(incident, fleet, look, at_head=at_head)
             else:
                 self._watch(incident, fleet, look, at_head=at_head)
+        last = None if self._delivery is None else self._delivery.last
+        if last is not None and last.fault and any(each.phase in _ON_THE_WAY for each in incidents):
+            raise OutsideError(f"what delivers the changes cannot be asked: {last.fault}")
 
     def _advance_open(self, incident: Incident, fleet: FleetAt, look: MetricsLook, *, at_head: bool) -> None:
         at = self._clock()
@@ -302,12 +319,17 @@ class Response:
     def _watch_return(self, incident: Incident, fleet: FleetAt, at: float) -> None:
         declared = fleet.devices(incident.device_groups)
         progress = read_progress(self._source, incident.model, incident.version, declared, self._configuration.window)
-        if progress.has_converged:
-            done = course.closed(course.converged(incident, at), at, f"carried out: {progress.text()}")
+        journey = self._journey(incident)
+        incident = self._note_journey(incident, journey, at)
+        if progress.has_converged and (journey is None or journey.has_arrived):
+            done = course.closed(
+                course.converged(incident, at), at, f"carried out: {_all_of(progress.text(), journey)}"
+            )
             self._put(done, f"closed: {done.closed_because}", at, event="closed")
         elif at - (incident.merged_at or at) > self._configuration.recovery_limit:
             limit = span_text(self._configuration.recovery_limit)
-            self._escalate(incident, f"not carried out {limit} after the change: {progress.text()}", at)
+            text = _all_of(progress.text(), journey)
+            self._escalate(incident, f"not carried out {limit} after the change: {text}", at)
 
     def _end(self, incident: Incident, because: str, at: float) -> None:
         self._put(course.closed(incident, at, because), f"closed: {because}", at, event="closed")
@@ -475,9 +497,12 @@ class Response:
             return
         declared = fleet.devices(incident.device_groups)
         progress = read_progress(self._source, incident.model, incident.version, declared, self._configuration.window)
-        if incident.phase is IncidentPhase.WATCHING and progress.has_converged:
+        journey = self._journey(incident)
+        incident = self._note_journey(incident, journey, at)
+        arrived = journey is None or journey.has_arrived
+        if incident.phase is IncidentPhase.WATCHING and progress.has_converged and arrived:
             incident = course.converged(incident, at)
-            self._put(incident, f"converged: {progress.text()}", at, event="converged")
+            self._put(incident, f"converged: {_all_of(progress.text(), journey)}", at, event="converged")
         elif incident.phase is IncidentPhase.CONVERGED and not progress.has_converged and not progress.warnings:
             incident = course.relapsed(incident)
             self._put(incident, f"no longer converged: {progress.text()}", at, event="relapsed")
@@ -485,17 +510,56 @@ class Response:
             verdict, reason = _verdict_of_good(incident, look)
             # What was counted before the fleet was back says nothing of how it does now: a whole window comes after.
             age = at - (incident.converged_at or at)
-            if verdict is Verdict.FINE and age >= self._configuration.window.value:
+            if verdict is Verdict.FINE and age >= self._configuration.window.value and arrived:
                 self._close_recovered(incident, progress.text(), at)
                 return
-            if verdict is Verdict.FINE:
+            if verdict is Verdict.FINE and age >= self._configuration.window.value and journey is not None:
+                reason = f"it has recovered, but {journey.waiting()}"
+            elif verdict is Verdict.FINE:
                 reason = f"the fleet has been back for {age:.0f} s of a window of {self._configuration.window.text}"
             waiting = f"the fleet is back, but the figure of {incident.good_version} is {verdict.value}: {reason}"
         else:
-            waiting = f"the fleet is not back: {progress.text()}"
+            waiting = f"the fleet is not back: {_all_of(progress.text(), journey)}"
         if at - (incident.merged_at or at) > self._configuration.recovery_limit:
             limit = span_text(self._configuration.recovery_limit)
             self._escalate(incident, f"not recovered {limit} after the change: {waiting}", at)
+
+    # ------------------------------------------------ what delivers it
+
+    def _journey(self, incident: Incident) -> Journey | None:
+        """How far the change has come towards the clusters; None where nobody is asked for that."""
+        if self._delivery is None:
+            return None
+        proposal = self._proposal_of(incident) if incident.remedied_by == incident.proposal_id else None
+        commit = incident.remedied_by if proposal is None else proposal.ballot.merged or ""
+        if not commit_of(commit):
+            return None
+        return self._delivery.journey(commit, incident.device_groups, incident.model, incident.version)
+
+    def _note_journey(self, incident: Incident, journey: Journey | None, at: float) -> Incident:
+        """Write down each stage that every group has come to, what holds groups up, and call for help where it lasts."""
+        if journey is None or self._delivery is None:
+            return incident
+        for stage in (Stage.SEEN, Stage.SYNCED, Stage.HEALTHY):
+            name = stage.name.lower()
+            if getattr(incident, f"{name}_at") is None and journey.has_reached(stage):
+                incident = course.delivered(incident, name, at)
+                text = (
+                    f"{name}: commit {journey.commit[:12]} in {_STAGE[stage].format(len(journey.legs), journey.kind)}"
+                )
+                self._put(incident, text, at, event=name)
+        signature = journey.signature()
+        if signature != incident.delivery:
+            incident = replace(incident, delivery=signature)
+            if signature:
+                self._put(incident, f"held up: {journey.trouble()}", at, event="held up")
+            else:
+                self._put(incident)
+        if not journey.has_arrived and at - (incident.merged_at or at) > self._delivery.limit:
+            limit = span_text(self._delivery.limit)
+            self._escalate(incident, f"not delivered {limit} after the change: {late(journey)}", at)
+            incident = self._fresh(incident)
+        return incident
 
     def _close_recovered(self, incident: Incident, progress: str, at: float) -> None:
         done = course.recovered(incident, at)
@@ -559,6 +623,11 @@ class Response:
         self._put(course.escalated(incident, at, because), f"escalated: {because}", at, event="escalated")
 
 
+def _all_of(progress: str, journey: Journey | None) -> str:
+    """What devices report, and what delivers says, in one line."""
+    return progress if journey is None else f"{progress}; {journey.waiting() or journey.text()}"
+
+
 def _asked_now(fleet: FleetAt, incident: Incident) -> str | None:
     """The version that most devices of the incident's groups are told to run now."""
     devices: dict[str, int] = {}
@@ -591,6 +660,9 @@ def times_text(incident: Incident) -> str:
         ("proposed", incident.proposed_at),
         ("approved", incident.approved_at),
         ("merged", incident.merged_at),
+        ("seen", incident.seen_at),
+        ("synced", incident.synced_at),
+        ("healthy", incident.healthy_at),
         ("converged", incident.converged_at),
         ("recovered", incident.recovered_at),
     )

@@ -51,6 +51,12 @@ def _rules() -> tuple[tuple[str, str, str, str], ...]:
             "The bot's store does not answer: nothing can be decided.",
         ),
         (
+            "TrimtabBotDeliveryUnread",
+            "min(trimtab_bot_delivery_up) < 1",
+            "5m",
+            "A change is on its way, and what Argo CD or Flux says of it cannot be read: is the API server there, and the right given?",
+        ),
+        (
             "TrimtabBotQueueStands",
             "min_over_time(trimtab_bot_waiting[15m]) > 0 and delta(trimtab_bot_waiting[15m]) >= 0",
             "5m",

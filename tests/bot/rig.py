@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bot.counts import CountsSource, Fleet
+from tests.bot.deliveries import Deliveries
 from tests.repositories import ScratchRepository
 from trimtab_bot.assembly import Bot, Ports, assemble, local_host
 from trimtab_bot.assessment import assess, watch_targets
@@ -213,6 +214,7 @@ class Site:
         self.fleet = Fleet(folder / "counts.json")
         self.now = START
         self.events = Events()
+        self.deliveries = Deliveries()
         self._stack = ExitStack()
         self.good()
         self.configure(**changes)
@@ -232,7 +234,8 @@ class Site:
         self._stack.callback(self.ledger.close)
         self.host, refresh = self.git_host(configuration)
         source = CountsSource(self.fleet.path, lambda: self.now)
-        ports = Ports(self.store, self.ledger, self.host, source, refresh)
+        deliveries = self.deliveries if configuration.delivery is not None else None
+        ports = Ports(self.store, self.ledger, self.host, source, refresh, deliveries=deliveries)
         self.bot: Bot = assemble(configuration, ports, self.events, lambda: self.now)
 
     def git_host(self, configuration: Configuration) -> tuple[GitHost, Callable[[], None]]:

@@ -50,8 +50,12 @@ def test_the_alerts_speak_of_figures_that_there_are(site: Site, capsys: pytest.C
     text = capsys.readouterr().out
     assert text == service_level_rules()
     (group,) = yaml.safe_load(text)["groups"]
+    site.configure(delivery={"argocd": {}})
+    site.restart()
     site.tick()
-    with serving(BotFigures(site.store, site.bot.loop.looks, lambda: True), "127.0.0.1", 0) as url:
+    with serving(
+        BotFigures(site.store, site.bot.loop.looks, lambda: True, delivery=site.bot.delivery), "127.0.0.1", 0
+    ) as url:
         names = {name.partition("/")[0] for name in scrape(url)}
     import re
 
@@ -77,4 +81,4 @@ def test_prometheus_takes_the_alerts(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 rules found" in done.stdout
+    assert "7 rules found" in done.stdout

@@ -21,6 +21,12 @@ TIMEOUT = (5.0, 30.0)
 """Seconds to connect, and between two bytes of an answer."""
 
 
+PAGE = 200
+"""Objects in one answer to a list."""
+MOST_OBJECTS = 20_000
+"""Of one kind, over all pages."""
+
+
 class GoneError(OutsideError):
     """The object, or the version of it that was asked for, is not there (404, 409, 410)."""
 
@@ -72,3 +78,61 @@ def read(
             return dict(found)
     except GoneError:
         return None
+
+
+def listed(
+    api: kubernetes.client.CustomObjectsApi,
+    kind: tuple[str, str, str],
+    namespace: str,
+    selector: str = "",
+    page: int = PAGE,
+) -> list[dict[str, Any]] | None:
+    """All objects of a kind (group, version, plural) with these labels, page by page; in all namespaces where it is "".
+
+    None where the kind is not installed. A list whose next page the server no longer has (410) is begun anew, once. Raises
+    OutsideError, for more than MOST_OBJECTS too.
+    """
+    what = f"list {kind[2]}" + (f" in {namespace}" if namespace else "")
+    for attempt in (1, 2):
+        try:
+            return _pages(api, kind, namespace, selector, page, what)
+        except GoneError as error:
+            cause = error.__cause__
+            status = cause.status if isinstance(cause, ApiException) else None
+            if status == HTTPStatus.NOT_FOUND:
+                return None
+            if attempt == 2:
+                raise
+    raise AssertionError("a loop of two ends in its second turn")
+
+
+def _pages(
+    api: kubernetes.client.CustomObjectsApi,
+    kind: tuple[str, str, str],
+    namespace: str,
+    selector: str,
+    page: int,
+    what: str,
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        arguments: dict[str, Any] = {"limit": page, "_request_timeout": TIMEOUT}
+        if selector:
+            arguments["label_selector"] = selector
+        if token:
+            arguments["_continue"] = token
+        with outside(what):
+            answer: Any = (
+                api.list_namespaced_custom_object(kind[0], kind[1], namespace, kind[2], **arguments)
+                if namespace
+                else api.list_cluster_custom_object(*kind, **arguments)
+            )
+        if not isinstance(answer, dict):
+            raise OutsideError(f"cannot {what}: the answer is no list")
+        found += answer.get("items") or ()
+        token = str((answer.get("metadata") or {}).get("continue") or "")
+        if not token:
+            return found
+        if len(found) > MOST_OBJECTS:
+            raise OutsideError(f"cannot {what}: more than {MOST_OBJECTS} objects; select fewer by labels")

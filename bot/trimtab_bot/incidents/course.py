@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimtab_bot.inbox.interface import FactKind
 from trimtab_bot.moments import moment_text
@@ -156,12 +156,25 @@ def watched(
         approved_at=approved_at,
         merged_at=at,
         converged_at=None,
+        **_UNDELIVERED,
     )
+
+
+_UNDELIVERED: Mapping[str, Any] = MappingProxyType(
+    {"seen_at": None, "synced_at": None, "healthy_at": None, "delivery": ""}
+)
 
 
 def reopened(incident: Incident) -> Incident:
     """The branch asks for the version again: what was done is undone."""
-    return replace(_moved(incident, P.OPEN), proposal_id=None, merged_at=None, approved_at=None, remedied_by="")
+    moved = _moved(incident, P.OPEN)
+    return replace(moved, proposal_id=None, merged_at=None, approved_at=None, remedied_by="", **_UNDELIVERED)
+
+
+def delivered(incident: Incident, stage: str, at: float) -> Incident:
+    """Every group's cluster has come to this stage: ``seen``, ``synced`` or ``healthy``. The first time stays."""
+    first: dict[str, Any] = {f"{stage}_at": getattr(incident, f"{stage}_at") or at}
+    return replace(incident, **first)
 
 
 def converged(incident: Incident, at: float) -> Incident:
