@@ -395,3 +395,22 @@ def test_zsh_gets_a_completion_function(capsys: pytest.CaptureFixture[str]) -> N
     assert text.startswith("#compdef trimtab\n")
     for entry in commands():
         assert f"_shtab_trimtab_{entry.name.replace('-', '_')}_options" in text
+
+
+def test_fish_completes_commands_options_and_choices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "fish"]) == 0
+    text = capsys.readouterr().out
+    fish = shutil.which("fish")
+    if fish is None:  # its own tests are the shell's; here each command must at least be named
+        assert all(f"-a {entry.name}" in text for entry in commands())
+        return
+    script = tmp_path / "trimtab.fish"
+    script.write_text(text, "utf-8")
+    program = (
+        f'source "{script}"; '
+        'complete -C "trimtab val"; complete -C "trimtab validate --a"; complete -C "trimtab cost x --output "'
+    )
+    found = subprocess.run(
+        [fish, "--no-config", "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=True
+    )
+    assert {"validate", "--as-of", "table", "json"} <= {line.partition("\t")[0] for line in found.stdout.splitlines()}

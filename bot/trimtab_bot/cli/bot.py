@@ -173,25 +173,25 @@ def _configure_common(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     name="bot",
-    summary="watch a fleet, propose rollbacks, carry out what people approve",
+    summary="Watch a fleet, propose rollbacks, carry out what people approve.",
     subcommands=(
         Command(
             name="run",
-            summary="run the bot and its inbox; ends with Ctrl-C",
+            summary="Run the bot and its inbox; ends with Ctrl-C.",
             examples=("trimtab bot run --config bot.yaml", "trimtab bot run --config bot.yaml --events events.jsonl"),
             configure=_configure_run,
             run=_run,
         ),
         Command(
             name="status",
-            summary="show the incidents and proposals that the bot remembers",
+            summary="Show the incidents and proposals that the bot remembers.",
             examples=("trimtab bot status --config bot.yaml",),
             configure=_configure_status,
             run=_status,
         ),
         Command(
             name="slack-manifest",
-            summary="print the manifest from which the Slack app is made",
+            summary="Print the manifest from which the Slack app is made.",
             examples=(
                 "trimtab bot slack-manifest",
                 "trimtab bot slack-manifest --url https://bot.example.com",

@@ -173,7 +173,7 @@ def _configure_deny(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     name="inbox",
-    summary="list, show, approve or deny what the bot proposes",
+    summary="List, show, approve or deny what the bot proposes.",
     examples=(
         "trimtab inbox list --url http://127.0.0.1:8080 --token-file ~/.trimtab-token",
         "trimtab inbox approve p-1 --digest sha256:...",
@@ -181,27 +181,31 @@ COMMAND = Command(
     subcommands=(
         Command(
             "list",
-            "all proposals, those that need a decision first",
+            "All proposals, those that need a decision first.",
             ("trimtab inbox list --output json",),
             _common,
             _list,
         ),
         Command(
-            "show", "one proposal with its evidence and its change", ("trimtab inbox show p-1",), _configure_show, _show
+            "show",
+            "One proposal with its evidence and its change.",
+            ("trimtab inbox show p-1",),
+            _configure_show,
+            _show,
         ),
         Command(
-            "approve", "approve one proposal, as yourself", ("trimtab inbox approve p-1",), _configure_decide, _approve
+            "approve", "Approve one proposal, as yourself.", ("trimtab inbox approve p-1",), _configure_decide, _approve
         ),
         Command(
             "deny",
-            "deny one proposal, with a reason",
+            "Deny one proposal, with a reason.",
             ('trimtab inbox deny p-1 --reason "known experiment"',),
             _configure_deny,
             _deny,
         ),
         Command(
             "say",
-            "any command that people type in chat: status, why, promote, pause, hold, silence and the others",
+            "Any command that people type in chat: status, why, promote, pause, hold, silence and the others.",
             ("trimtab inbox say status", "trimtab inbox say pause triage-gateways odd scores"),
             _configure_say,
             _say,

@@ -124,11 +124,11 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     name="ledger",
-    summary="read and check the record of evidence, decisions and effects",
+    summary="Read and check the record of evidence, decisions and effects.",
     subcommands=(
         Command(
             name="show",
-            summary="print the entries in order",
+            summary="Print the entries in order.",
             examples=(
                 "trimtab ledger show --config bot.yaml",
                 "trimtab ledger show --config bot.yaml --subject p-1a2b3c4d5e",
@@ -138,7 +138,7 @@ COMMAND = Command(
         ),
         Command(
             name="verify",
-            summary="recompute every hash and link; name the first entry that is not as it was written",
+            summary="Recompute every hash and link; name the first entry that is not as it was written.",
             examples=("trimtab ledger verify --config bot.yaml", "trimtab ledger verify --file backup/ledger.db"),
             configure=_configure_common,
             run=_verify,

@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
 
 COMMAND = Command(
     name="rules",
-    summary="print the Prometheus recording rules that the bot reads",
+    summary="Print the Prometheus recording rules that the bot reads.",
     examples=(
         "trimtab rules > trimtab-rules.yml",
         "trimtab rules --bot > trimtab-bot-alerts.yml",

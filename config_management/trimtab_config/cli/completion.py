@@ -12,12 +12,12 @@ from trimtab_kernel.problems import ExitCode
 if TYPE_CHECKING:
     import argparse
 
-SHELLS = ("bash", "zsh")
+SHELLS = ("bash", "zsh", "fish")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
-    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=" or ".join(SHELLS))
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help="bash, zsh or fish")
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
@@ -59,10 +59,11 @@ def _complete_files(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     name="completion",
-    summary="Print a completion script for bash or zsh.",
+    summary="Print a completion script for bash, zsh or fish.",
     examples=(
         "trimtab completion bash > ~/.local/share/bash-completion/completions/trimtab",
         "trimtab completion zsh > ~/.zfunc/_trimtab",
+        "trimtab completion fish > ~/.config/fish/completions/trimtab.fish",
     ),
     configure=configure,
     run=run,
