@@ -28,6 +28,8 @@ MAX_MODELS = 1000
 KIND = "DesiredDocument"
 _T = TypeVar("_T")
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")  # no file name, label or UTF-8 text holds these
+# The name becomes a path below the zones' folder.
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}", re.ASCII)
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 
 
@@ -79,6 +81,37 @@ class Alignment:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateWindow:
+    """When an update may begin: from minute ``begin`` of the local day until minute ``end``, past midnight where it is less.
+
+    ``time_zone`` is an IANA name; None is the zone that the device itself is set to. ``ways_back``: whether a version that
+    is older than the active one may come at any time.
+    """
+
+    begin: int
+    end: int
+    time_zone: str | None = None
+    ways_back: bool = True
+
+    @classmethod
+    def parse(cls, text: str, time_zone: str | None = None, *, ways_back: bool = True) -> UpdateWindow:
+        """Of text such as ``22:00-05:00``, which is well formed."""
+        begin, end = (int(each[:2]) * 60 + int(each[3:]) for each in text.split("-"))
+        return cls(begin, end, time_zone, ways_back)
+
+    def holds(self, minute: int) -> bool:
+        """Whether a minute of the local day lies within it; the last one does not."""
+        if self.begin < self.end:
+            return self.begin <= minute < self.end
+        return minute >= self.begin or minute < self.end
+
+    def __str__(self) -> str:
+        """As people write it, with its zone."""
+        begin, end = (f"{minute // 60:02}:{minute % 60:02}" for minute in (self.begin, self.end))
+        return f"{begin}-{end} {self.time_zone or 'local time'}"
+
+
+@dataclass(frozen=True, slots=True)
 class Conditions:
     """What a device must meet before it updates. None means: not asked for.
 
@@ -90,6 +123,7 @@ class Conditions:
     min_memory_mb: int | None = None
     min_os_version: str | None = None
     min_api_level: int | None = None
+    window: UpdateWindow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +355,15 @@ def _policy_json(policy: ModelPolicy) -> dict[str, Json]:
     return data
 
 
+def _window_json(window: UpdateWindow) -> dict[str, Json]:
+    data: dict[str, Json] = {"from": window.begin, "until": window.end}
+    if window.time_zone is not None:
+        data["timeZone"] = window.time_zone
+    if not window.ways_back:
+        data["waysBack"] = False
+    return data
+
+
 def alignment_json(alignment: Alignment) -> dict[str, Json]:
     """The shape that the desired document and a model's ``model.yaml`` share; :func:`parse_alignment` reads it back."""
     cohorts: dict[str, Json] = {}
@@ -380,6 +423,8 @@ def _model_json(model: DesiredModel) -> dict[str, Json]:
         "minAPILevel": model.conditions.min_api_level,
     }
     conditions = {key: value for key, value in conditions.items() if value is not None}
+    if model.conditions.window is not None:
+        conditions["window"] = _window_json(model.conditions.window)
     if conditions:
         data["conditions"] = conditions
     if model.inference:
@@ -708,7 +753,7 @@ class _Reader:
             value,
             place,
             frozenset(),
-            frozenset({"minBattery", "network", "minMemoryMB", "minOSVersion", "minAPILevel"}),
+            frozenset({"minBattery", "network", "minMemoryMB", "minOSVersion", "minAPILevel", "window"}),
         )
 
         def number(key: str, high: int) -> int | None:
@@ -725,4 +770,15 @@ class _Reader:
             if "minOSVersion" in data
             else None,
             min_api_level=number("minAPILevel", 10_000),
+            window=self.window(data["window"], f"{place}.window") if "window" in data else None,
         )
+
+    def window(self, value: object, place: str) -> UpdateWindow:
+        data = self.obj(value, place, frozenset({"from", "until"}), frozenset({"timeZone", "waysBack"}))
+        begin, end = (self.integer(data[key], f"{place}.{key}", 0, 1439) for key in ("from", "until"))
+        if begin == end:
+            raise self.fail(f"{place}.until", end, "another minute than from")
+        zone = self.text(data["timeZone"], f"{place}.timeZone", 64) if "timeZone" in data else None
+        if zone is not None and not _ZONE.fullmatch(zone):
+            raise self.fail(f"{place}.timeZone", zone, "an IANA time zone such as Europe/Berlin")
+        return UpdateWindow(begin, end, zone, self.boolean(data.get("waysBack", True), f"{place}.waysBack"))

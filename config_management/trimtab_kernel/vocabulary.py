@@ -190,7 +190,8 @@ AGENT_ACTIVE = Metric(
 AGENT_DESIRED = Metric(
     "trimtab_agent_desired",
     MetricType.GAUGE,
-    "1 for the version that the desired document asks of this device.",
+    "The version that the desired document asks of this device: 1; 0 while it waits for its update window, or for battery, "
+    "network, memory or operating system.",
     ("model", "version"),
 )
 AGENT_SYNCED = Metric(
@@ -205,12 +206,6 @@ AGENT_QUARANTINED = Metric(
     "trimtab_agent_quarantined",
     MetricType.GAUGE,
     "Digests of this model that the agent will not try again for now.",
-    ("model",),
-)
-AGENT_DEFERRED = Metric(
-    "trimtab_agent_deferred",
-    MetricType.GAUGE,
-    "1 while the desired version waits for its update window, or for battery, network, memory or operating system.",
     ("model",),
 )
 
@@ -273,7 +268,6 @@ METRICS: tuple[Metric, ...] = (
     AGENT_SYNCED,
     AGENT_DOCUMENT_VALID,
     AGENT_QUARANTINED,
-    AGENT_DEFERRED,
 )
 
 FAILURE_BAD_REQUEST = "bad_request"

@@ -54,6 +54,7 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "percent": st.sampled_from([0, 100, 12.5, "33.3", "100.0", "007"]),
     "date": st.dates().map(str),
     "duration": st.sampled_from(["24h", "30m", "1d12h", "0s", "1d1h1m1s"]),
+    "time zone": st.sampled_from(["Europe/Berlin", "America/Argentina/Buenos_Aires", "UTC"]),
     "window": st.sampled_from(["01:00-05:00", "22:30-04:00"]),
     "CIDR": st.sampled_from(["203.0.113.0/24", "10.1.2.3/32", "2001:db8::/32"]),
     "host": st.sampled_from(["models.example.com", "mirror", "a.b-c.d1"]),

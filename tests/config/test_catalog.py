@@ -239,3 +239,10 @@ def test_exceptions_are_told_of_from_a_fortnight_before_their_last_day_on(as_of:
         assert each.got == "the exception from finops.cpu-cap for deployment a, b in kiosks, until 2026-12-31"
         assert each.hint == "finance answers for it: trial"
         assert (each.field, each.line > 0) == ("spec.exceptions[0].until", True)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlni", "Europe", "../etc/passwd", "CEST+1/../x", "a" * 65, ""])
+def test_a_time_zone_that_does_not_exist_is_refused(zone: str) -> None:
+    """Devices would wait for ever for a window that they cannot judge."""
+    found = read_documents(files_of(group(spec__timeZone=zone))).problems
+    assert [(each.code, each.field) for each in found] == [("F104", "spec.timeZone")]

@@ -337,6 +337,37 @@ def test_the_mounted_document_is_what_the_device_reads() -> None:
     assert wanted.tags == (("team", "x"),)
 
 
+@pytest.mark.parametrize(
+    ("own", "policy", "expected"),
+    [
+        (None, {}, None),
+        ("02:00-04:00", {}, "02:00-04:00 Europe/Berlin"),
+        (None, {"updateWindow": "22:00-05:00"}, "22:00-05:00 Europe/Berlin"),
+        ("02:00-04:00", {"updateWindow": "22:00-05:00"}, "02:00-04:00 Europe/Berlin"),
+        (None, {"updateWindow": "22:00-05:00", "level": "warn"}, None),
+        (None, {"updateWindow": "22:00-05:00", "levels": {"finops.update-window": "dryRun"}}, None),
+    ],
+)
+def test_the_update_window_reaches_the_device(own: str | None, policy: dict[str, Any], expected: str | None) -> None:
+    """The deployment's own; without one that of a policy whose rule denies."""
+    for any_time in (True, False):
+        [wanted] = compiled(
+            group(spec__timeZone="Europe/Berlin"),
+            model(),
+            deployment(spec__finopsPolicyRef="p", spec__update={"window": own} if own else {}),
+            {
+                "apiVersion": "apexlogic.ai/v1",
+                "kind": "FinOpsPolicy",
+                "metadata": {"name": "p"},
+                "spec": {**policy, "rollbackAnyTime": any_time},
+            },
+            price_book(),
+        ).desired.models
+        window = wanted.conditions.window
+        assert (None if window is None else str(window)) == expected
+        assert window is None or window.ways_back is any_time
+
+
 def test_the_alignment_of_the_model_reaches_the_device() -> None:
     alignment = {
         "attribute": {"input": "features", "column": 1, "cohorts": {"a": {"value": 1}, "b": {"low": 2, "high": "3.5"}}},

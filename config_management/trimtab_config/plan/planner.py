@@ -10,8 +10,8 @@ from trimtab_config.plan.placement import Choice, GroupPlan, HeldVersion, Placem
 from trimtab_config.plan.rollouts import EVERYONE, current_wave, percent_for
 from trimtab_config.plan.sources import SourceDigests
 from trimtab_config.plan.variants import NoFit, choose_variant, device_class
-from trimtab_config.spec.kinds import Format, ModelSpec, NetworkConstraint, Tier, UpdateStrategyType
-from trimtab_kernel.desired import Alignment, Artifact, Cohort, Conditions
+from trimtab_config.spec.kinds import Format, Level, ModelSpec, NetworkConstraint, Tier, UpdateStrategyType
+from trimtab_kernel.desired import Alignment, Artifact, Cohort, Conditions, UpdateWindow
 from trimtab_kernel.identity import IdentityError, parse_name
 from trimtab_kernel.problems import Collector, Problem, quoted
 from trimtab_kernel.records import dataclass
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         DeviceGroupSpec,
         Document,
         EdgeAIDeploymentSpec,
+        FinOpsPolicySpec,
         ModelAlignment,
         ModelVersion,
         OnDeviceModelSpec,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 RUNTIME_OS = "linux"
 """Where the runtime of an EdgeAIDeployment runs: K3s nodes."""
+_WINDOW_RULE = "finops.update-window"
 _STRICTNESS = {NetworkConstraint.ANY: 0, NetworkConstraint.UNMETERED: 1, NetworkConstraint.WIFI: 2}
 
 
@@ -159,10 +161,33 @@ class Planner:
             conditions=Conditions(
                 min_battery=spec.update.min_battery_level,
                 network=_network(spec.update.network_constraint, group),
+                window=self._window(deployment, group, spec.update.window),
             ),
             alignment=_alignment(model.spec.alignment),
             held=held,
             why=tuple(why),
+        )
+
+    def _window(self, document: Document, group: Document, own: str | None) -> UpdateWindow | None:
+        """When devices may begin an update: the deployment's own window, which policy has judged already, or its policy's.
+
+        The policy's own holds where its rule refuses what has none; a rule that warns, or is excused, binds no device.
+        """
+        policy = self._catalog.finops_policies.get(document.spec.finops_policy_ref or "")
+        limits: FinOpsPolicySpec | None = None if policy is None else policy.spec
+        text = own
+        if text is None and limits is not None and limits.levels.get(_WINDOW_RULE, limits.level) is Level.DENY:
+            excused = any(
+                item.rule == _WINDOW_RULE
+                and (not item.deployments or document.metadata.name in item.deployments)
+                and (not item.groups or group.metadata.name in item.groups)
+                for item in limits.exceptions
+            )
+            text = None if excused else limits.update_window
+        if text is None:
+            return None
+        return UpdateWindow.parse(
+            text, group.spec.time_zone, ways_back=True if limits is None else limits.rollback_any_time
         )
 
     def _stable(
@@ -297,6 +322,7 @@ class Planner:
                 min_memory_mb=targets.min_memory_mb,
                 min_os_version=targets.min_os_version,
                 min_api_level=targets.min_api_level,
+                window=self._window(document, group, None),
             ),
             why=() if percent == EVERYONE else (f"staged rollout reaches {percent} % of eligible devices",),
         )

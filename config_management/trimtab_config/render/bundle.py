@@ -229,6 +229,7 @@ class Compiler:
                 percent.numerator,
                 percent.denominator,
                 network,
+                placement.conditions.window,
                 judged,
             )
             known = self._model_texts.get(key)

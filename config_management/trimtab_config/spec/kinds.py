@@ -44,6 +44,7 @@ from trimtab_config.spec.scalars import (
     SizeField,
     TagField,
     TextField,
+    TimeZoneField,
     UriField,
     VersionField,
     WindowField,
@@ -491,7 +492,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class DeviceGroupSpec:
-    """Devices that are configured alike. ``jurisdiction`` says whose law holds (``EU``, ``US``, ...)."""
+    """Devices that are configured alike. ``jurisdiction`` says whose law holds (``EU``, ``US``, ...).
+
+    ``time_zone`` is that of update windows; without it each device goes by its own.
+    """
 
     cluster: LabelNameField
     device_count: CountField
@@ -502,6 +506,7 @@ class DeviceGroupSpec:
     power: Power = part(Power)
     connectivity: Connectivity = Connectivity.ALWAYS
     ingress: SiteIngress = part(SiteIngress)
+    time_zone: TimeZoneField | None = None
 
 
 # ---------------------------------------------------------------- Model
@@ -716,13 +721,17 @@ class PolicyException:
 
 @dataclass(frozen=True, slots=True)
 class FinOpsPolicySpec:
-    """Limits of money and resources. ``levels`` are of single rules by name, ``level`` of all others."""
+    """Limits of money and resources. ``levels`` are of single rules by name, ``level`` of all others.
+
+    ``rollback_any_time``: devices go back to an older version outside their update window, too.
+    """
 
     caps: Caps = part(Caps)
     ceilings: Ceilings = part(Ceilings)
     budget: Budget | None = None
     update_bytes: QuantityField | None = None
     update_window: WindowField | None = None
+    rollback_any_time: bool = True
     required_tags: tuple[TagField, ...] = ()
     level: Level = Level.DENY
     levels: Mapping[KeyField, Level] = empty_mapping()

@@ -7,6 +7,7 @@ ValueError whose message starts with "expected".
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import re
@@ -186,6 +187,24 @@ def _window(text: str) -> str:
     match = _WINDOW.fullmatch(text)
     if match is None or match[1] == match[3]:
         raise ValueError('expected a window of local time such as "01:00-05:00" (it may pass midnight)')
+    return text
+
+
+_ZONE_PATTERN = "[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}"
+_ZONE = re.compile(_ZONE_PATTERN, re.ASCII)
+
+
+def _time_zone(text: str) -> str:
+    """A name that the machine's time zones have; on a machine without any, one of the right form."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # few fleets name one
+
+    def there_is(name: str) -> bool:
+        with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            return bool(ZoneInfo(name))
+        return False
+
+    if not _ZONE.fullmatch(text) or len(text) > 64 or (not there_is(text) and there_is("Europe/Berlin")):
+        raise ValueError('expected an IANA time zone such as "Europe/Berlin"')
     return text
 
 
@@ -403,6 +422,13 @@ WINDOW = Scalar(
     Accepts.TEXT,
     _string(pattern=f"^{_CLOCK}-{_CLOCK}$"),
 )
+TIME_ZONE = Scalar(
+    "time zone",
+    _time_zone,
+    'an IANA time zone such as "Europe/Berlin"',
+    Accepts.TEXT,
+    _string(maxLength=64, pattern=f"^{_ZONE_PATTERN}$"),
+)
 URI = Scalar(
     "uri",
     _uri,
@@ -449,6 +475,7 @@ PercentField = Annotated[Fraction, PERCENT]
 DateField = Annotated[datetime.date, DATE]
 DurationField = Annotated[datetime.timedelta, DURATION]
 WindowField = Annotated[str, WINDOW]
+TimeZoneField = Annotated[str, TIME_ZONE]
 UriField = Annotated[str, URI]
 CidrField = Annotated[str, CIDR]
 HostField = Annotated[str, HOST]

@@ -12,6 +12,7 @@ import logging
 import os
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trimtab_edge.durable import make_directory
@@ -49,10 +50,14 @@ from trimtab_edge.lifecycle.machine import (
 from trimtab_edge.lifecycle.policies import DAY_SECONDS, judged
 from trimtab_edge.lifecycle.ports import InterruptedCommand
 from trimtab_edge.lifecycle.release import release_of
+from trimtab_edge.lifecycle.windows import closed
+from trimtab_kernel import vocabulary
 from trimtab_kernel.desired import DesiredDocument, parse_desired
+from trimtab_kernel.identity import Version
 from trimtab_kernel.problems import InputError, OutsideError, Problem, TrustError, printable, quoted
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Callable
     from pathlib import Path
 
@@ -129,7 +134,10 @@ def lock_state(directory: Path) -> int:
 
 
 class Agent:
-    """One device's agent. ``now`` gives Unix seconds; ``stopping`` says that the process is to end."""
+    """One device's agent. ``now`` gives Unix seconds; ``stopping`` says that the process is to end.
+
+    ``local`` is the zone of update windows that name none; None is what the machine is set to.
+    """
 
     def __init__(
         self,
@@ -144,6 +152,7 @@ class Agent:
         policy: Policy,
         now: Callable[[], float],
         stopping: Callable[[], bool],
+        local: datetime.tzinfo | None = None,
     ) -> None:
         self._orders = orders
         self._store = store
@@ -155,9 +164,13 @@ class Agent:
         self._policy = policy
         self._now = now
         self._stopping = stopping
+        self._local = local
         self._states: dict[str, ModelState] = {}
         self._hindrance: dict[str, str] = {}
         self._denials: dict[str, str] = {}
+        self._denied: dict[str, tuple[object, ...]] = {}
+        self._deferred: set[str] = set()
+        self._opens: dict[str, Callable[[], str]] = {}
         self._said: dict[str, str] = {}
         self._mark: Mark = None
 
@@ -199,6 +212,7 @@ class Agent:
 
     def _obey(self, document: DesiredDocument) -> list[Standing]:
         device = self._device.now()
+        earliest = _earliest(document)
         wanted: dict[str, tuple[DesiredModel, Release | None]] = {}
         self._denials = {}
         for asked in document.models:
@@ -207,7 +221,9 @@ class Agent:
                 wanted[asked.model] = (asked, None)
                 continue
             allowed, denial = judged(document, asked, artifact, int(self._now() // DAY_SECONDS))
-            wanted[asked.model] = (allowed, release_of(allowed, artifact))
+            asked_for = release_of(allowed, artifact)
+            wanted[asked.model] = (allowed, asked_for)
+            self._opens[asked.model] = partial(self._closed, asked, asked_for, earliest)
             if denial:
                 self._denials[asked.model] = denial
         for model in self._states.keys() - wanted.keys():
@@ -236,6 +252,7 @@ class Agent:
     def _bring(self, model: str, desired: DesiredModel | None, release: Release | None) -> Standing:
         """One model as far as it goes now."""
         self._hindrance.pop(model, None)
+        self._deferred.discard(model)
         if release is None or desired is None:
             self._handle(model, Unwanted(self._now()))
             good = self._states.get(model, ModelState()).good
@@ -247,18 +264,43 @@ class Agent:
             self._handle(model, Unwanted(self._now()))
             good = self._states.get(model, ModelState()).good
             reason = f"{release.version} is refused by policy: {denial}"
+            if self._denied.get(model) != release.identity:
+                self._denied[model] = release.identity
+                self._counts.ended(model, vocabulary.UPDATE_REFUSED)
             self._say(model, reason)
             return Standing(model, good.version if good else "", Progress.REFUSED, reason)
+        self._denied.pop(model, None)
         if denial:
             self._say(model, f"{release.version} is served on, though policy would refuse it now: {denial}")
         missing: tuple[str, ...] = ()
         for _ in range(_ROUNDS):
             before = self._states.get(model, ModelState())
             missing = unmet(desired.conditions, self._device.now())
-            self._handle(model, Wanted(self._now(), release, missing, self._is_local(model, release)))
+            local = self._is_local(model, release)
+            if shut := self._opens[model]():
+                # A switch to bytes that are here already is a change like any other to whoever stands before the device.
+                missing, local = (*missing, shut), False
+            self._handle(model, Wanted(self._now(), release, missing, local))
             if self._states.get(model, ModelState()) == before or self._stopping():
                 break
         return self._standing(model, release, missing)
+
+    def _closed(self, desired: DesiredModel, release: Release, earliest: float) -> str:
+        """Why no update to ``release`` may begin now by the model's window; "" where one may.
+
+        A device that has nothing yet does not wait, and what is active is no update. Nor does a way back wait, where the
+        window says so: to an older version than the active one, or to other bytes of it that were active before.
+        """
+        window, state = desired.conditions.window, self._states.get(desired.model, ModelState())
+        good = state.good
+        if window is None or good is None or good.identity == release.identity:
+            return ""
+        if window.ways_back:
+            asked, active = Version.parse(release.version), Version.parse(good.version)
+            was_active = state.previous is not None and state.previous.identity == release.identity
+            if asked < active or (was_active and asked <= active):
+                return ""
+        return closed(window, self._now(), earliest, self._local)
 
     def _runs(self, model: str, release: Release) -> bool:
         """Whether the release is active, or ``active.json`` may name it already."""
@@ -282,6 +324,7 @@ class Agent:
             reason = f"{release.version} is in quarantine ({entry.strikes.count} times): {entry.reason}"
             standing = Standing(model, version, Progress.REFUSED, reason)
         elif state.phase is Phase.DESIRED and missing:
+            self._deferred.add(model)
             standing = Standing(model, version, Progress.WAITING, f"{release.version} waits: {'; '.join(missing)}")
         else:
             reason = self._hindrance.get(model, f"{release.version} is {state.phase.value}")
@@ -366,8 +409,14 @@ class Agent:
         if target.is_file():
             return
         _log.info("%s %s: fetching %s", model, release.version, release.digest)
+        opens = self._opens.get(model)
+
+        def keep_going() -> bool:
+            # What is there of it when the window closes is kept; the next window goes on from there.
+            return self._keep_going() and (opens is None or not opens())
+
         self._artifacts.fetch(
-            release, target, lambda count: self._counts.fetched(model, release.version, count), self._keep_going
+            release, target, lambda count: self._counts.fetched(model, release.version, count), keep_going
         )
 
     def _keep_going(self) -> bool:
@@ -401,4 +450,17 @@ class Agent:
             quarantined=sum(
                 self._policy.quarantined(state, entry.digest, at) is not None for entry in state.quarantine
             ),
+            deferred=model in self._deferred,
         )
+
+
+def _earliest(document: DesiredDocument) -> float:
+    """Unix time of the newest release that the document knows the day of: it cannot be earlier now."""
+    days = [model.policy.newest_day or 0 for model in document.models if model.policy is not None]
+    days += [
+        version.released_day or 0
+        for model in document.models
+        if model.policy is not None
+        for version in model.policy.versions
+    ]
+    return float(max(days, default=0) * DAY_SECONDS)

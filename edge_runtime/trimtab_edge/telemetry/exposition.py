@@ -187,7 +187,6 @@ class UpdateCollector(Collector):
         """Every family, also one without series."""
         fetched, ended = _counter(v.UPDATE_BYTES), _counter(v.UPDATES)
         active, desired, quarantined = _gauge(v.AGENT_ACTIVE), _gauge(v.AGENT_DESIRED), _gauge(v.AGENT_QUARANTINED)
-        deferred = _gauge(v.AGENT_DEFERRED)
         synced, valid = _gauge(v.AGENT_SYNCED), _gauge(v.AGENT_DOCUMENT_VALID)
         models, synced_at, document_valid = self._counts.snapshot()
         for model, counts in sorted(models.items()):
@@ -198,13 +197,12 @@ class UpdateCollector(Collector):
             if counts.active is not None:
                 active.add_metric((model, counts.active), 1)
             if counts.desired is not None:
-                desired.add_metric((model, counts.desired), 1)
+                desired.add_metric((model, counts.desired), int(not counts.deferred))
             quarantined.add_metric((model,), counts.quarantined)
-            deferred.add_metric((model,), int(counts.deferred))
         if synced_at:
             synced.add_metric((), synced_at)
         valid.add_metric((), int(document_valid))
-        yield from (fetched, ended, active, desired, quarantined, deferred, synced, valid)
+        yield from (fetched, ended, active, desired, quarantined, synced, valid)
 
 
 def registry_of(*collectors: Collector) -> CollectorRegistry:
