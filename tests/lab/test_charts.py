@@ -46,6 +46,7 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
             "argocd": {"enabled": True, "metricsNetworkPolicy": True},
             "fleetService": {**SERVICE, "path": "fleet", "applicationSetConfigMap": {"enabled": True}},
             "fluxController": {"enabled": True},
+            "statusReporter": {"enabled": True},
             "admission": {"enabled": True, "tlsSecret": "admission-tls", "source": GIT_SYNC, "path": "fleet"},
             "bot": {"enabled": True, "config": BOT, "environmentSecrets": ["git-host"]},
         },
@@ -81,6 +82,7 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
                 },
             },
             "fluxController": {"enabled": True, "replicas": 2, "watchNamespace": "trimtab-charts"},
+            "statusReporter": {"enabled": True, "watchNamespace": "vision", "intervalSeconds": 5},
             "bot": {"enabled": True, "config": BOT, "persistence": {"existingClaim": "bot-state"}},
         },
     },
@@ -169,7 +171,7 @@ def test_every_pod_of_the_main_chart_is_admitted_at_the_restricted_level(helm: H
             cluster.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}], dry_run=True)
             assert spec["enableServiceLinks"] is False
             seen += 1
-    assert seen == 8
+    assert seen == 10
     # And the level does refuse: what prepares nodes needs the host, and says so.
     [(owner, spec)] = pods(template(helm, "trimtab-edge", {}))
     meta = {"name": owner, "namespace": namespace}
@@ -315,15 +317,15 @@ def test_every_argument_is_one_that_the_command_takes(helm: Helm, name: str) -> 
                 mounted = [each["mountPath"] for each in container["volumeMounts"]]
                 for path in (found.token_file, found.folder, found.tls_cert):
                     assert path is None or any(str(path).startswith(place) for place in mounted)
-    assert seen >= {"fleet-service", "flux-controller", "bot"}
+    assert seen >= {"fleet-service", "flux-controller", "status-reporter", "bot"}
     assert ("cmp-server" in seen) == (name == "everything")
 
 
 def rules(objects: list[dict[str, Any]], release: str) -> set[tuple[str, ...]]:
-    """Every single right that roles give, by kind of role; the names of a release apart."""
+    """Every single right that the roles of one part of a release give, by kind of role; its name apart."""
     found = set()
     for item in objects:
-        if item["kind"] in {"Role", "ClusterRole"}:
+        if item["kind"] in {"Role", "ClusterRole"} and item["metadata"]["name"].startswith(release):
             for rule in item["rules"]:
                 named = ["NAME" if name == release else name for name in rule.get("resourceNames", ["*"])]
                 for group in rule["apiGroups"]:
@@ -344,6 +346,17 @@ def test_the_flux_controller_gets_the_rights_that_it_was_seen_to_need_and_no_mor
     narrow = rules(template(helm, "trimtab", VALUES["trimtab"]["otherwise"]), "tt-flux-controller")
     assert {right[1:] for right in narrow} == {right[1:] for right in wanted}
     assert {right[0] for right in narrow} == {"Role"}
+
+
+@pytest.mark.parametrize(("values", "release"), [("everything", "fleet-trimtab"), ("otherwise", "tt")])
+def test_the_status_reporter_reads_two_kinds_and_writes_one_status(helm: Helm, values: str, release: str) -> None:
+    got = rules(template(helm, "trimtab", VALUES["trimtab"][values]), f"{release}-status-reporter")
+    assert {right[1:] for right in got} == {
+        ("apexlogic.ai", "edgeaideployments", "list", "*"),
+        ("apexlogic.ai", "edgeaideployments/status", "patch", "*"),
+        ("", "pods", "list", "*"),
+    }
+    assert {right[0] for right in got} == {"ClusterRole" if values == "everything" else "Role"}
 
 
 def test_the_bot_reads_the_configuration_that_the_chart_writes(helm: Helm) -> None:

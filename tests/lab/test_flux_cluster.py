@@ -19,16 +19,8 @@ from tests.lab.processes import wait_for
 from tests.rigs.cutting_proxy import CuttingProxy
 from trimtab_kernel.election import Memory, Terms, leads, look, release, stored
 from trimtab_kernel.problems import OutsideError
-from trimtab_plugins.flux.cluster import (
-    ARTIFACTS,
-    FLEETS,
-    AbsentKindError,
-    Change,
-    Cluster,
-    GoneError,
-    Informer,
-    Resource,
-)
+from trimtab_plugins.api_server import AbsentKindError, GoneError
+from trimtab_plugins.flux.cluster import ARTIFACTS, FLEETS, Change, Cluster, Informer, Resource
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300), pytest.mark.usefixtures("flux", "trimtab_kinds")]
 

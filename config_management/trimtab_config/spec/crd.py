@@ -44,7 +44,38 @@ _SHORT_NAMES = {
     "Hold": "mhold",
 }
 _REPORTED = frozenset({"EdgeAIDeployment", "OnDeviceModel"})
-"""The kinds that a device group's reporter writes the status of."""
+"""The kinds that have a status. That of an OnDeviceModel is left to whoever owns its clients: they are no pods."""
+_COUNTED = "EdgeAIDeployment"
+_COUNT = {"type": "integer", "format": "int32", "minimum": 0}
+_DEVICES: Mapping[str, Any] = {
+    "devices": {
+        "description": "How many devices of the group there are, by what their agents said when they were asked last.",
+        "type": "object",
+        "properties": {
+            "total": {**_COUNT, "description": "Pods of the group's runtime."},
+            "reporting": {**_COUNT, "description": "Of them, those whose agent answered."},
+            "ready": {**_COUNT, "description": "Of those, the ones that run what they are asked for."},
+            "updating": {**_COUNT, "description": "On the way, or still without the newest document."},
+            "stalled": {
+                **_COUNT,
+                "description": "With a document they cannot obey, or an artifact they will not try again.",
+            },
+        },
+    },
+    "versions": {
+        "description": "What the model's devices run, the most frequent first.",
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"version": {"type": "string", "maxLength": 256}, "devices": _COUNT},
+            "required": ["version", "devices"],
+        },
+        "maxItems": 21,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["version"],
+    },
+}
+"""What the status reporter of `trimtab_plugins.reporting` writes beside the conditions."""
 
 # Go's regular expressions repeat at most a thousand times, and know no \u; the same text in both dialects.
 _MOST_REPEATS = 1000
@@ -77,7 +108,7 @@ def crd_of(kind: Kind) -> dict[str, Any]:
         properties["status"] = {
             "description": "What the group's devices report. Never written in Git.",
             "type": "object",
-            "properties": conditions_schema(),
+            "properties": {**conditions_schema(), **(_DEVICES if kind.name == _COUNTED else {})},
         }
         served["subresources"] = {"status": {}}
     return {
@@ -166,6 +197,9 @@ _COLUMNS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "EdgeAIDeployment": (
         _column("Model", ".spec.modelRef.name"),
         _column("Version", ".spec.modelRef.version"),
+        _column("Ready", ".status.devices.ready", "integer"),
+        _column("Reporting", ".status.devices.reporting", "integer"),
+        _column("Devices", ".status.devices.total", "integer"),
         _GROUP,
         _WAVE,
         _COST,

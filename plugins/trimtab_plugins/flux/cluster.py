@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import threading
 import time
@@ -18,10 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import kubernetes
 import urllib3
-from kubernetes.client.exceptions import ApiException
 
 from trimtab_kernel.problems import OutsideError, printable
-from trimtab_plugins.flux.fetching import plain_text
+from trimtab_plugins.api_server import TIMEOUT, AbsentKindError, GoneError, client_of, outside
 from trimtab_plugins.flux.kinds import API_GROUP, API_VERSION, KIND, PLURAL, SOURCE_GROUP, SOURCE_VERSION, SourceKind
 from trimtab_plugins.flux.planning import FIELD_MANAGER
 
@@ -33,7 +31,6 @@ Object: TypeAlias = "Mapping[str, Any]"
 Key: TypeAlias = tuple[str, str]
 log = logging.getLogger("trimtab.flux")
 
-_TIMEOUT = (5.0, 30.0)  # seconds to connect, and between two bytes of an answer
 _WATCH_SECONDS = 300
 _WATCH_SILENCE = 120.0  # bookmarks come about once a minute; a link that is silent for longer is dead
 _SHORTEST_WATCH = 1.0
@@ -58,14 +55,6 @@ EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 _OF_KIND = {resource.kind: resource for resource in (FLEETS, ARTIFACTS)}
 
 
-class GoneError(OutsideError):
-    """The object, or the version of it that was asked for, is not there (404, 409, 410)."""
-
-
-class AbsentKindError(OutsideError):
-    """The API server does not know the kind: its CRD is not installed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """One event of a watch. ``kind`` is ADDED, MODIFIED, DELETED or BOOKMARK."""
@@ -77,29 +66,15 @@ class Change:
 class Cluster:
     """One API server. Methods raise OutsideError where it does not answer as it should; safe to use from several threads."""
 
-    def __init__(self, configuration: kubernetes.client.Configuration, page: int = 500) -> None:
+    def __init__(self, client: kubernetes.client.ApiClient, page: int = 500) -> None:
         """``page``: how many objects one answer to a list may have."""
         self._page = page
-        self._api = kubernetes.client.CustomObjectsApi(kubernetes.client.ApiClient(configuration))
+        self._api = kubernetes.client.CustomObjectsApi(client)
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, page: int = 500) -> Cluster:
         """By a kubeconfig file where one is named or the environment names one, else as a pod, else by ~/.kube/config."""
-        configuration = kubernetes.client.Configuration()
-        # Every caller here tries again in its own time; hidden attempts would make a look at the lease last too long.
-        configuration.retries = False
-        try:
-            if kubeconfig is None and _in_pod():
-                kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call] # the client has no types here
-            else:
-                kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
-                    config_file=None if kubeconfig is None else str(kubeconfig), client_configuration=configuration
-                )
-        except (kubernetes.config.ConfigException, OSError, ValueError) as error:
-            raise OutsideError(
-                f"no cluster to talk to: {printable(str(error), 200)}; name one with --kubeconfig"
-            ) from error
-        return cls(configuration, page)
+        return cls(client_of(kubeconfig), page)
 
     def list(self, resource: Resource, namespace: str | None) -> tuple[list[dict[str, Any]], str]:
         """All objects, in pages, and the resource version from which a watch goes on."""
@@ -114,8 +89,8 @@ class Cluster:
                 return items, str(metadata.get("resourceVersion", ""))
 
     def _listed(self, resource: Resource, namespace: str | None, **arguments: Any) -> Any:  # noqa: ANN401 - JSON, or an open answer
-        with _outside(f"list {resource.plural}", kind_may_be_absent=True):
-            arguments = {"_request_timeout": _TIMEOUT, **arguments}
+        with outside(f"list {resource.plural}", kind_may_be_absent=True):
+            arguments = {"_request_timeout": TIMEOUT, **arguments}
             if namespace is None:
                 return self._api.list_cluster_custom_object(
                     resource.group, resource.version, resource.plural, **arguments
@@ -134,9 +109,9 @@ class Cluster:
             allow_watch_bookmarks=True,
             timeout_seconds=_WATCH_SECONDS,
             _preload_content=False,
-            _request_timeout=(_TIMEOUT[0], _WATCH_SILENCE),
+            _request_timeout=(TIMEOUT[0], _WATCH_SILENCE),
         )
-        with _outside(f"watch {resource.plural}"):
+        with outside(f"watch {resource.plural}"):
             try:
                 for line in _lines(answer):
                     event = json.loads(line)
@@ -158,7 +133,7 @@ class Cluster:
 
     def _patch(self, body: Object, call: Callable[..., object]) -> None:
         resource, metadata = _OF_KIND[body["kind"]], body["metadata"]
-        with _outside(f"apply {resource.kind} {metadata['namespace']}/{metadata['name']}"):
+        with outside(f"apply {resource.kind} {metadata['namespace']}/{metadata['name']}"):
             call(
                 resource.group,
                 resource.version,
@@ -169,13 +144,13 @@ class Cluster:
                 field_manager=FIELD_MANAGER,
                 force=True,
                 _content_type="application/apply-patch+yaml",
-                _request_timeout=_TIMEOUT,
+                _request_timeout=TIMEOUT,
             )
 
     def delete_artifact(self, namespace: str, name: str, uid: str, resource_version: str) -> None:
         """Remove exactly this object; one that is gone or was changed since is left for the next look."""
         try:
-            with _outside(f"delete ExternalArtifact {namespace}/{name}"):
+            with outside(f"delete ExternalArtifact {namespace}/{name}"):
                 self._api.delete_namespaced_custom_object(
                     ARTIFACTS.group,
                     ARTIFACTS.version,
@@ -185,22 +160,22 @@ class Cluster:
                     body=kubernetes.client.V1DeleteOptions(
                         preconditions=kubernetes.client.V1Preconditions(uid=uid, resource_version=resource_version)
                     ),
-                    _request_timeout=_TIMEOUT,
+                    _request_timeout=TIMEOUT,
                 )
         except GoneError:
             log.info("ExternalArtifact %s/%s was gone or changed before it could be removed", namespace, name)
 
     def create_event(self, namespace: str, body: Object) -> None:
         """Record an event."""
-        with _outside("create an event"):
+        with outside("create an event"):
             self._api.create_namespaced_custom_object(
-                EVENTS.group, EVENTS.version, namespace, EVENTS.plural, dict(body), _request_timeout=_TIMEOUT
+                EVENTS.group, EVENTS.version, namespace, EVENTS.plural, dict(body), _request_timeout=TIMEOUT
             )
 
     def lease(self, namespace: str, name: str, timeout: float) -> dict[str, Any] | None:
         """The lease, None where there is none."""
         try:
-            with _outside(f"read Lease {namespace}/{name}"):
+            with outside(f"read Lease {namespace}/{name}"):
                 got: Any = self._api.get_namespaced_custom_object(
                     LEASES.group, LEASES.version, namespace, LEASES.plural, name, _request_timeout=timeout
                 )
@@ -218,7 +193,7 @@ class Cluster:
         }
         head = (LEASES.group, LEASES.version, namespace, LEASES.plural)
         try:
-            with _outside(f"write Lease {namespace}/{name}"):
+            with outside(f"write Lease {namespace}/{name}"):
                 got: Any = (
                     self._api.create_namespaced_custom_object(*head, whole, _request_timeout=timeout)
                     if create
@@ -227,10 +202,6 @@ class Cluster:
                 return str(got["metadata"]["resourceVersion"])
         except GoneError:
             return None
-
-
-def _in_pod() -> bool:
-    return "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 class Informer:
@@ -357,33 +328,3 @@ def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     for part in answer.stream(amt=None, decode_content=True):
         *whole, rest = (rest + part).split(b"\n")
         yield from (line for line in whole if line.strip())
-
-
-class _outside:  # noqa: N801 - reads as a statement: with _outside("list sources")
-    """Turns the client's errors into ours."""
-
-    def __init__(self, doing: str, *, kind_may_be_absent: bool = False) -> None:
-        self._doing = doing
-        self._kind_may_be_absent = kind_may_be_absent
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ApiException):
-            text = f"cannot {self._doing}: {_said(error)}"
-            if error.status == HTTPStatus.NOT_FOUND and self._kind_may_be_absent:
-                raise AbsentKindError(f"{text}; install its CRD") from error
-            if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE}:
-                raise GoneError(text) from error
-            raise OutsideError(text) from error
-        if isinstance(error, urllib3.exceptions.HTTPError | OSError | json.JSONDecodeError):
-            raise OutsideError(f"cannot {self._doing}: {plain_text(error)}") from error
-
-
-def _said(error: ApiException) -> str:
-    try:
-        message = json.loads(error.body or "{}").get("message")
-    except (ValueError, AttributeError):
-        message = None
-    return f"{error.status} {printable(str(message or error.reason), 300)}"
