@@ -11,8 +11,10 @@ from trimtab_bot.approvals.binding import Binding
 from trimtab_bot.approvals.machine import Ballot, Phase
 from trimtab_bot.circumstances import BOT, targets_between
 from trimtab_bot.inbox.interface import FactKind
+from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import clock_text, moment_text
 from trimtab_bot.narration.template import gauge_text
+from trimtab_bot.recording import record
 from trimtab_bot.records import FactLine, Proposal
 from trimtab_bot.remedies.interface import Impossible
 from trimtab_kernel.canonical import digest_of
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from trimtab_bot.changes.history import History
     from trimtab_bot.circumstances import World
     from trimtab_bot.configuration import Configuration
+    from trimtab_bot.ledger.interface import Record
     from trimtab_bot.records import CommitRecord, Incident
     from trimtab_bot.remedies.interface import Draft
+    from trimtab_kernel.canonical import Json
 
 _DIFF_BYTES = 64 * 1024
 _KEY_LENGTH = 160
@@ -182,3 +186,25 @@ def _facts(incident: Incident, offending: CommitRecord | None) -> tuple[FactLine
 def _target_facts(targets: tuple[str, ...]) -> tuple[FactLine, ...]:
     shown = "; ".join(targets[:12]) + (f"; and {len(targets) - 12} more" if len(targets) > 12 else "")
     return (FactLine("What changes for devices", shown or "nothing", FactKind.FACT),)
+
+
+def opening_record(proposal: Proposal, incident: Incident, at: float, **cause: Json) -> Record:
+    """The ledger's intent to open a proposal; ``cause`` is what it answers: a finding, or a person's wish."""
+    return record(
+        f"{proposal.id}/open",
+        EntryKind.INTENT,
+        at,
+        proposal.id,
+        "proposing",
+        proposal=proposal.id,
+        incident=incident.id,
+        host_key=proposal.key,
+        **cause,
+        base=proposal.ballot.binding.base,
+        head=proposal.ballot.binding.head,
+        targets=list(proposal.ballot.binding.targets),
+        digest=proposal.ballot.digest,
+        model=proposal.model,
+        version=proposal.bad_version,
+        text=proposal.title,
+    )

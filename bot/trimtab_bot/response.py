@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trimtab_bot.adoption import adoptable
+from trimtab_bot.adoption import adoptable, is_adopted
 from trimtab_bot.approvals.machine import CloseOnHost, Look, Merge, Phase, objection, step
 from trimtab_bot.asking import titled
 from trimtab_bot.changes.history import versions_of
@@ -25,7 +25,7 @@ from trimtab_bot.incidents.story import story_of, tell
 from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import span_text
 from trimtab_bot.narration.interface import Plan
-from trimtab_bot.proposing import make_proposal, named, proposal_key
+from trimtab_bot.proposing import make_proposal, named, opening_record, proposal_key
 from trimtab_bot.recording import record
 from trimtab_bot.records import IncidentPhase, TimelineRecord
 from trimtab_bot.recovery import read_progress
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from trimtab_bot.execution import Executor
     from trimtab_bot.findings import Finding
     from trimtab_bot.incidents.evidence import Look as MetricsLook
-    from trimtab_bot.ledger.interface import Record
     from trimtab_bot.metrics.interface import MetricsSource
     from trimtab_bot.moments import Clock
     from trimtab_bot.narration.interface import Narrator
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
     from trimtab_bot.remedies.interface import Draft
     from trimtab_bot.store.interface import Store, Writing
     from trimtab_config.githost.interface import GitHost
-    from trimtab_kernel.canonical import Json
 
 ROLLBACK = "rollback"
 _ON_THE_WAY = (IncidentPhase.WATCHING, IncidentPhase.CONVERGED)
@@ -249,8 +247,9 @@ class Response:
             if ballot.phase is Phase.MERGED:
                 self._carried_out(incident, request, proposal, at)
                 return
-            # Gone is what the branch or the evidence overtook; only a move of the branch is a reason to ask anew.
-            if ballot.phase is not Phase.VOID or ballot.code not in _ASK_ANEW:
+            # Gone is what the branch or the evidence overtook; only a move of the branch is a reason to ask anew. A person's
+            # own pull request is the person's to bring up to date, and is recognised anew where they do.
+            if ballot.phase is not Phase.VOID or ballot.code not in _ASK_ANEW or is_adopted(proposal.key):
                 self._end(incident, f"{ballot.phase.value}: {ballot.code} {ballot.reason}", at)
                 return
         if not at_head:
@@ -296,7 +295,7 @@ class Response:
         with self._store.transaction() as work:
             work.put_incident(course.proposed(incident, proposal.id, proposal.good_version, at))
             work.put_proposal(proposal)
-            work.add_record(_opening(proposal, incident, at, remedy=request.remedy, person=request.by))
+            work.add_record(opening_record(proposal, incident, at, remedy=request.remedy, person=request.by))
         self._executor.open(proposal)
         self._escalate_without_electorate(incident, proposal, at)
 
@@ -414,7 +413,7 @@ class Response:
         with self._store.transaction() as work:
             work.put_incident(incident)
             work.put_proposal(proposal)
-            work.add_record(_opening(proposal, incident, at, finding=finding.to_json()))
+            work.add_record(opening_record(proposal, incident, at, finding=finding.to_json()))
         self._executor.open(proposal)
         self._escalate_without_electorate(incident, proposal, at)
 
@@ -668,25 +667,3 @@ def times_text(incident: Incident) -> str:
     )
     spans = [f"{name} after {span_text(max(0.0, at - incident.detected_at))}" for name, at in names if at is not None]
     return f"detected, {', '.join(spans)}" if spans else "detected"
-
-
-def _opening(proposal: Proposal, incident: Incident, at: float, **cause: Json) -> Record:
-    """The ledger's intent to open a proposal; ``cause`` is what it answers: a finding, or a person's wish."""
-    return record(
-        f"{proposal.id}/open",
-        EntryKind.INTENT,
-        at,
-        proposal.id,
-        "proposing",
-        proposal=proposal.id,
-        incident=incident.id,
-        host_key=proposal.key,
-        **cause,
-        base=proposal.ballot.binding.base,
-        head=proposal.ballot.binding.head,
-        targets=list(proposal.ballot.binding.targets),
-        digest=proposal.ballot.digest,
-        model=proposal.model,
-        version=proposal.bad_version,
-        text=proposal.title,
-    )
