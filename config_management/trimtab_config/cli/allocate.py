@@ -89,12 +89,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Read, weigh, bill and print."""
-    from trimtab_config.allocation.engines import connect
+    from trimtab_config.allocation.engines import connect, untried
     from trimtab_config.allocation.measuring import measured_cost
     from trimtab_config.cli.fleet import open_fleet
 
     catalog = open_fleet(arguments.fleet)
     connection = connect(arguments.engine)
+    if said := untried(connection):
+        print(f"trimtab allocate: {said}", file=sys.stderr)
     history, place = _history(connection, arguments)
     allocation = measured_cost(
         connection,

@@ -27,6 +27,7 @@ from tests.config.allocation.telemetry_rows import START, row
 from tests.config.small_fleet import Yaml, catalog_of, deployment, exact, group, model, price_book
 from tests.config.test_money import FAR, dollars, rate
 from trimtab_config.allocation.bill import Allocation, Line
+from trimtab_config.allocation.engines import connect, untried
 from trimtab_config.allocation.history import typed
 from trimtab_config.allocation.measuring import measured_cost
 from trimtab_config.allocation.output import history_table, write_history
@@ -430,3 +431,8 @@ def test_the_command_reads_answers_and_keeps_the_history(tmp_path: Path, capsys:
     assert json.loads(capsys.readouterr().out) == first
     assert main([*asked, "--prometheus", "cpu_seconds=nowhere"]) == 1
     assert "F408" in capsys.readouterr().err
+
+
+def test_an_engine_whose_bills_nobody_compared_says_so() -> None:
+    assert untried(connect("duckdb")) == ""
+    assert "the engine sqlite was not tried" in untried(connect("sqlite://"))
