@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.config.small_fleet import deployment, files_of, group, model, price_book
 from trimtab_config.advice.advice import Advice, Topic, patch
 from trimtab_config.advice.observed import Need, read_needs
+from trimtab_config.advice.replicas import Peak
 from trimtab_config.advice.steps import advise
 from trimtab_config.advice.trials import Trials
 from trimtab_config.catalog import build_catalog
@@ -214,3 +217,53 @@ def test_an_observation_that_cannot_be_read_is_a_problem_with_its_line(content: 
 def test_advice_is_about_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["advise", str(EXAMPLE / "groups/emea.yaml")]) == ExitCode.PROBLEMS
     assert "F141" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- replicas
+
+
+def site(workload: str = "Deployment") -> dict[str, bytes]:
+    """Ten servers whose replica may use two cores."""
+    served = deployment(spec__workload=workload, spec__resourceLimits={"cpu": "2", "memory": "1Gi"})
+    return files_of(group(), model(), served, price_book())
+
+
+def peak(high: float) -> dict[str, Peak]:
+    return {"kiosks": Peak(datetime(2026, 11, 1, 14, tzinfo=UTC), high * 0.9, high, 168)}
+
+
+def replicas(files: dict[str, bytes], high: float) -> list[Advice]:
+    advice = advise(Trials(files, FleetCompiler()), {}, peak(high))
+    return [each for each in advice if each.topic is Topic.REPLICAS]
+
+
+@pytest.mark.parametrize(("high", "needed"), [(16.0, None), (16.1, 11), (31.9, 20), (14.3, 9), (0.0, 1)])
+def test_replicas_keep_the_busiest_hour_within_four_fifths_of_their_limits(high: float, needed: int | None) -> None:
+    files = site()
+    found = replicas(files, high)
+    assert [each.title for each in found] == ([f"run {needed} replicas instead of 10"] if needed else [])
+    for each in found:
+        assert f"deviceCount: {needed}" in patch(files, each.changes)
+        before, after = total(files)["EUR"], total(applied(files, each))["EUR"]
+        assert each.savings[0].value == before[0] - after[0]
+        assert (each.savings[0].value > 0) is (needed is not None and needed < 10)
+
+
+def test_a_daemon_set_has_no_replicas_to_choose() -> None:
+    assert replicas(site("DaemonSet"), 30.0) == []
+
+
+def test_the_command_reads_a_history_of_cores_and_puts_missing_replicas_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in site().items():
+        (tmp_path / name).write_bytes(content)
+    history = tmp_path.with_name(f"{tmp_path.name}.csv")
+    start = datetime(2026, 9, 7, tzinfo=UTC)
+    lines = [f"{(start + timedelta(hours=hour)).isoformat()},kiosks,{10 + hour % 24}" for hour in range(24 * 36)]
+    history.write_text("\n".join(["time,device_group,cores", *lines]), "utf-8")
+    assert main(["advise", str(tmp_path), "--history", str(history), "--output", "json"]) == ExitCode.DONE
+    first = json.loads(capsys.readouterr().out)["advice"][0]
+    assert first["name"] == "replicas-fleet-kiosks"
+    assert first["title"] == "run 21 replicas instead of 10"
+    assert "23:00 with 33.0 cores" in first["why"][0]

@@ -29,6 +29,7 @@ class Topic(StrEnum):
     PLACEMENT = "placement"
     PURCHASE = "purchase"
     FREQUENCY = "frequency"
+    REPLICAS = "replicas"
     UNUSED = "unused"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_config.advice.advice import Advice, Saving, Topic
 from trimtab_config.advice.observed import Need
+from trimtab_config.advice.replicas import enough_replicas
 from trimtab_config.cost.rates import Rates, choose_book, scaled
 from trimtab_config.plan.planner import Planner
 from trimtab_config.plan.variants import RANK
@@ -25,6 +26,7 @@ from trimtab_kernel.problems import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from trimtab_config.advice.replicas import Peak
     from trimtab_config.advice.trials import Trials
     from trimtab_config.plan.placement import Choice, GroupPlan, Placement
     from trimtab_config.restore.layout import ObjectKey
@@ -386,12 +388,15 @@ def _removal(fleet: Fleet, document: Document, why: str, heed: str, savings: tup
 STEPS = (cheaper_variants, measured_limits, better_placement, cheaper_purchase, lower_frequency, unused)
 
 
-def advise(trials: Trials, needs: Mapping[tuple[str, str, str], Need]) -> tuple[Advice, ...]:
-    """All advice for a fleet: limits that are too low, then what saves most first."""
+def advise(
+    trials: Trials, needs: Mapping[tuple[str, str, str], Need], peaks: Mapping[str, Peak] | None = None
+) -> tuple[Advice, ...]:
+    """All advice for a fleet: limits and replicas that are too low, then what saves most first. ``peaks`` by group."""
     fleet = Fleet(trials, needs)
     found = [advice for step in STEPS for advice in step(fleet)]
+    found += enough_replicas(trials, fleet.plans, peaks or {})
     return tuple(sorted(found, key=lambda advice: (not _is_urgent(advice), -_most(advice), advice.name)))
 
 
 def _is_urgent(advice: Advice) -> bool:
-    return advice.topic is Topic.LIMITS and (not advice.changes or _most(advice) < 0)
+    return advice.topic in {Topic.LIMITS, Topic.REPLICAS} and (not advice.changes or _most(advice) < 0)

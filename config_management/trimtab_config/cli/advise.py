@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trimtab_config.cli.arguments import hours_ahead
 from trimtab_kernel.commandline import Command, print_json
 from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from trimtab_config.advice.advice import Advice
     from trimtab_config.advice.observed import Need
+    from trimtab_config.advice.replicas import Peak
+    from trimtab_config.catalog import Catalog
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +31,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="what devices were seen to need, as CSV or JSON lines: device_group, model, version, and any of"
         " memory_peak_bytes, cpu_peak_cores, requests_per_device_day",
+    )
+    parser.add_argument(
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help="cores in use, hour by hour, as for 'trimtab capacity' (needs trimtab[analytics]): replicas of groups of"
+        " workload Deployment ahead of forecast peaks",
+    )
+    parser.add_argument(
+        "--hours", type=hours_ahead, default=168, metavar="N", help="how far to look ahead for peaks; default: 168"
     )
     parser.add_argument("--patches", type=Path, metavar="DIR", help="write each as DIR/NAME.patch, for 'git apply'")
     parser.add_argument("--price-book", metavar="NAME", help="use this price book instead of the newest one")
@@ -50,7 +63,8 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     needs = _needs(arguments.observed)
     files = load_folder(arguments.path)
     options = RenderOptions(price_book=arguments.price_book)
-    found = advise(Trials(files, FleetCompiler(options, bundles_asked(arguments)), arguments.price_book), needs)
+    trials = Trials(files, FleetCompiler(options, bundles_asked(arguments)), arguments.price_book)
+    found = advise(trials, needs, _peaks(arguments.history, trials.catalog, arguments.hours))
     if arguments.patches is not None:
         _write(arguments.patches, found, files)
     if arguments.output == "json":
@@ -74,6 +88,28 @@ def _needs(path: Path | None) -> Mapping[tuple[str, str, str], Need]:
     return read_needs(str(path), content)
 
 
+def _peaks(path: Path | None, catalog: Catalog, hours: int) -> Mapping[str, Peak]:
+    if path is None:
+        return {}
+    from trimtab_config.advice.replicas import SHARE, Peak
+
+    try:
+        from trimtab_config.budget.capacity import HOUR, CapacityPlan
+        from trimtab_config.budget.history import read_loads
+    except ModuleNotFoundError as error:
+        hint = "pip install 'trimtab[analytics]'"
+        got, expected = f"no package {error.name}", "what forecasts need"
+        raise InputError(Problem("F140", str(path), field="--history", got=got, expected=expected, hint=hint)) from None
+
+    found = {}
+    for curve in CapacityPlan(catalog, read_loads(path), hours, float(SHARE)).curves():
+        steps = curve.forecast.steps
+        place = max(range(len(steps)), key=lambda at: steps[at].high)
+        at = curve.load.end + HOUR * place
+        found[curve.need.name] = Peak(at, steps[place].value, steps[place].high, hours)
+    return found
+
+
 def _write(folder: Path, found: tuple[Advice, ...], files: Mapping[str, bytes]) -> None:
     from trimtab_config.advice.advice import patch
 
@@ -89,12 +125,13 @@ def _write(folder: Path, found: tuple[Advice, ...], files: Mapping[str, bytes]) 
 
 COMMAND = Command(
     name="advise",
-    summary="Say what would cost less: variants, limits, placement, frequency, what nobody uses; each as a patch.",
+    summary="Say what would cost less: variants, limits, placement, frequency, replicas, what nobody uses; each as a patch.",
     details="Every piece of advice was tried: the changed fleet compiles, policy allows it, and the saving is the"
     " difference of two estimates at the same prices and requests. What no figure here says stands behind 'but'.",
     examples=(
         "trimtab advise examples/fleet",
         "trimtab advise fleet --observed needs.csv --patches advice",
+        "trimtab advise fleet --history cores.csv --hours 336",
         "trimtab advise fleet --output json",
     ),
     configure=configure,

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import argparse
-
     from trimtab_config.policy.signing import Trust
+
+
+_MOST_HOURS = 31 * 24
+
+
+def hours_ahead(text: str) -> int:
+    """How far a forecast looks ahead. Raises ArgumentTypeError for what is no number of hours of at most a month."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= _MOST_HOURS:
+        raise argparse.ArgumentTypeError(f"expected a number of hours from 1 to {_MOST_HOURS}, got {text!r}")
+    return int(text)
 
 
 def add_policies(parser: argparse.ArgumentParser) -> None:

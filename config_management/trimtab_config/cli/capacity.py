@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trimtab_config.cli.arguments import hours_ahead
 from trimtab_config.cli.pictures import add_plot, check_plot, write_plot
 from trimtab_kernel.commandline import Command, print_json
 from trimtab_kernel.problems import ExitCode
@@ -14,14 +15,6 @@ from trimtab_kernel.problems import ExitCode
 if TYPE_CHECKING:
     from trimtab_config.budget.capacity import CapacityPlan
     from trimtab_config.plots.figures import Plot
-
-_MOST_HOURS = 31 * 24
-
-
-def _hours(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= _MOST_HOURS:
-        raise argparse.ArgumentTypeError(f"expected a number of hours from 1 to {_MOST_HOURS}, got {text!r}")
-    return int(text)
 
 
 def _percent(text: str) -> int:
@@ -40,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="cores in use, hour by hour, as CSV or Parquet with the columns time, device_group, cores",
     )
-    parser.add_argument("--hours", type=_hours, default=48, metavar="N", help="how far to look ahead; default: 48")
+    parser.add_argument("--hours", type=hours_ahead, default=48, metavar="N", help="how far to look ahead; default: 48")
     parser.add_argument(
         "--limit", type=_percent, default=80, metavar="PERCENT", help="share of the cores to stay below; default: 80"
     )
