@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, TypeAlias
+from urllib.parse import urlsplit
 
 from trimtab_bot.alarms import AlarmRule
 from trimtab_bot.approvals.rules import ApprovalRule, AutomaticRule
@@ -41,8 +43,6 @@ from trimtab_kernel.records import dataclass, field
 from trimtab_kernel.rules import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from trimtab_config.spec.kinds import Origin
 
 MAX_BYTES = 1024 * 1024
@@ -82,6 +82,12 @@ def _slack(text: str) -> str:
     return text
 
 
+def _member(text: str) -> str:
+    for part in text.split("/", 1):
+        _slack(part)
+    return text
+
+
 _TEXT = {"type": "string"}
 IdentityField = Annotated[
     GitIdentity,
@@ -95,6 +101,9 @@ RepositoryField = Annotated[
 ]
 SlackField = Annotated[str, Scalar("slack id", _slack, 'an id such as "U024BE7LH"', Accepts.TEXT, _TEXT)]
 SelectorField = Annotated[str, Scalar("selector", _selector, 'a selector such as "team=edge"', Accepts.TEXT, _TEXT)]
+MemberField = Annotated[
+    str, Scalar("slack member", _member, 'a member such as "U024BE7LH" or "T024BE7LD/U024BE7LH"', Accepts.TEXT, _TEXT)
+]
 PortField = Annotated[int, integer(0, 65535)]
 
 
@@ -125,11 +134,15 @@ class MetricsFile:
 
 @dataclass(frozen=True, slots=True)
 class InboxFile:
-    """Where the built-in inbox listens; port 0 takes a free one. ``public_hosts`` are names under which a proxy reaches it."""
+    """Where the built-in inbox listens; port 0 takes a free one. ``public_hosts`` are names under which a proxy reaches it.
+
+    ``public_url`` is where people's browsers find it, for links and for what comes back from Slack and GitHub.
+    """
 
     host: TextField = "127.0.0.1"
     port: PortField = 0
     public_hosts: tuple[TextField, ...] = ()
+    public_url: TextField | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,15 +281,34 @@ class SlackHttpFile:
 
 
 @dataclass(frozen=True, slots=True)
-class SlackFile:
-    """A channel of one workspace. ``bot_token_file`` holds the xoxb- token.
+class WorkspaceFile:
+    """A workspace into which the app may be installed, and the channel for its messages."""
 
-    Exactly one of ``app_token_file``, which holds the xapp- token of Socket Mode, and ``http``.
+    channel: SlackField
+
+
+@dataclass(frozen=True, slots=True)
+class SlackOAuthFile:
+    """The app's credentials for OAuth (Basic Information). ``authorize_url`` is where Slack asks the person."""
+
+    client_id: TextField
+    client_secret_file: TextField
+    authorize_url: TextField = "https://slack.com/oauth/v2/authorize"
+
+
+@dataclass(frozen=True, slots=True)
+class SlackFile:
+    """Either a channel of one workspace by a token, or ``workspaces`` into which the app is installed by ``oauth``.
+
+    ``bot_token_file`` holds the xoxb- token. Exactly one of ``app_token_file``, which holds the xapp- token of Socket Mode,
+    and ``http``.
     """
 
-    team: SlackField
-    channel: SlackField
-    bot_token_file: TextField
+    team: SlackField | None = None
+    channel: SlackField | None = None
+    bot_token_file: TextField | None = None
+    workspaces: Mapping[SlackField, WorkspaceFile] = field(default_factory=lambda: MappingProxyType({}))
+    oauth: SlackOAuthFile | None = None
     app_token_file: TextField | None = None
     http: SlackHttpFile | None = None
     api_url: TextField = "https://slack.com/api/"
@@ -362,6 +394,13 @@ class DatabaseFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretsFile:
+    """``key_file`` holds the keys that seal what is kept of others, one a line, the newest first (`trimtab bot new-key`)."""
+
+    key_file: TextField
+
+
+@dataclass(frozen=True, slots=True)
 class LeaderFile:
     """Replicas: a Lease of Kubernetes decides which one acts. Needs ``database``."""
 
@@ -373,7 +412,9 @@ class LeaderFile:
 
 @dataclass(frozen=True, slots=True)
 class PersonFile:
-    """One person. Without ``roles`` a person only sees. ``slack`` are the member ids of the workspace that are theirs.
+    """One person. Without ``roles`` a person only sees. ``slack`` are the member ids that are theirs.
+
+    Where there are several workspaces each is ``WORKSPACE/MEMBER``.
 
     ``github`` are the numeric ids of their accounts (``gh api users/NAME --jq .id``): names can change hands.
     """
@@ -383,7 +424,7 @@ class PersonFile:
     git: tuple[IdentityField, ...]
     token_sha256: TokenField
     roles: tuple[Role, ...] = (Role.VIEWER,)
-    slack: tuple[SlackField, ...] = ()
+    slack: tuple[MemberField, ...] = ()
     github: tuple[PositiveField, ...] = ()
 
 
@@ -416,6 +457,7 @@ class BotFile:
     outputs: OutputsFile | None = None
     delivery: DeliveryFile | None = None
     telemetry: TelemetryFile | None = None
+    secrets: SecretsFile | None = None
 
 
 # ---------------------------------------------------------------- what the bot works with
@@ -470,18 +512,30 @@ class GitHubSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class SlackSettings:
-    """See :class:`SlackFile`. ``people`` maps a member's id to a person's."""
+class SlackOAuthSettings:
+    """See :class:`SlackOAuthFile`."""
 
-    team: str
-    channel: str
-    bot_token_file: Path
+    client_id: str
+    client_secret_file: Path
+    authorize_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlackSettings:
+    """See :class:`SlackFile`. ``channels`` maps workspaces to their channels, ``people`` workspace and member to a person's id.
+
+    One of ``bot_token_file`` (then there is one workspace) and ``oauth``.
+    """
+
+    channels: Mapping[str, str]
+    bot_token_file: Path | None
     app_token_file: Path | None
     api_url: str
-    people: Mapping[str, str]
+    people: Mapping[tuple[str, str], str]
     signing_secret_file: Path | None = None
     host: str = ""
     port: int = 0
+    oauth: SlackOAuthSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,6 +620,9 @@ class Configuration:
     delivery: DeliverySettings | None = None
     telemetry: tuple[str, int] | None = None
     """Host and port of the bot's own metrics."""
+    secrets: Path | None = None
+    """The file of keys that seal what is kept of others."""
+    inbox_public_url: str = ""
 
     @property
     def store_path(self) -> Path:
@@ -635,6 +692,7 @@ class _Judge:
         github = None if file.github is None else self.github(file, file.github, folder)
         slack = None if file.slack is None else self.slack(file, file.slack, folder)
         leader = None if file.leader is None else self.leader(file, file.leader, folder)
+        public = self.public_url(file)
         delivery = None if file.delivery is None else self.delivery(file.delivery, folder)
         if self.problems.problems or metrics is None or people is None or identity is None or alarms is None:
             return None
@@ -649,7 +707,9 @@ class _Judge:
             metrics=metrics,
             inbox_host=file.inbox.host,
             inbox_port=file.inbox.port,
-            inbox_public_hosts=file.inbox.public_hosts,
+            inbox_public_hosts=(*file.inbox.public_hosts, *((urlsplit(public).netloc,) if public else ())),
+            inbox_public_url=public,
+            secrets=None if file.secrets is None else _absolute(folder, file.secrets.key_file),
             approval=ApprovalPolicy(
                 file.approval.quorum,
                 expiry,
@@ -694,6 +754,16 @@ class _Judge:
             frozenset(file.clusters),
         )
 
+    def public_url(self, file: BotFile) -> str:
+        url = (file.inbox.public_url or "").rstrip("/")
+        parts = urlsplit(url)
+        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+        if url and (parts.scheme not in ("https", "http") or not parts.netloc or parts.path or parts.query):
+            self.refuse("inbox.publicUrl", url, "https://HOST, without a path")
+        elif url and parts.scheme == "http" and not local:
+            self.refuse("inbox.publicUrl", url, "https, except on this machine")
+        return url
+
     def leader(self, file: BotFile, section: LeaderFile, folder: Path) -> LeaderSettings:
         duration = section.duration.total_seconds()
         if duration != int(duration) or not _SHORTEST_LEASE <= duration <= _LONGEST_LEASE:
@@ -702,23 +772,52 @@ class _Judge:
             self.refuse("leader", "no database", "a database that the replicas share")
         return LeaderSettings(section.lease, section.namespace, _optional(folder, section.kubeconfig), int(duration))
 
-    def slack(self, file: BotFile, section: SlackFile, folder: Path) -> SlackSettings:
+    def slack(self, file: BotFile, section: SlackFile, folder: Path) -> SlackSettings | None:
         if (section.app_token_file is None) == (section.http is None):
             self.refuse("slack", "both" if section.http else "neither", "either appTokenFile or http")
-        owners: dict[str, str] = {}
-        for person in file.people:
-            owners.update(dict.fromkeys(person.slack, person.id))
+        one = (section.team, section.channel, section.bot_token_file)
+        several = bool(section.workspaces) and section.oauth is not None
+        if several == all(one) or (several and any(one)) or (not several and (section.workspaces or section.oauth)):
+            self.refuse(
+                "slack",
+                "both, neither or half of one",
+                "either team, channel and botTokenFile, or workspaces and oauth",
+            )
+            return None
+        if several and file.secrets is None:
+            self.refuse("slack.oauth", "no secrets.keyFile", "a file of keys, with which tokens are sealed")
+        channels = {name: each.channel for name, each in section.workspaces.items()}
+        if section.team is not None and section.channel is not None:
+            channels = {section.team: section.channel}
+        oauth = section.oauth
         return SlackSettings(
-            section.team,
-            section.channel,
-            _absolute(folder, section.bot_token_file),
+            MappingProxyType(channels),
+            _optional(folder, section.bot_token_file),
             _optional(folder, section.app_token_file),
             section.api_url,
-            MappingProxyType(owners),
+            MappingProxyType(self.members(file, section)),
             None if section.http is None else _absolute(folder, section.http.signing_secret_file),
             "" if section.http is None else section.http.host,
             0 if section.http is None else section.http.port,
+            None
+            if oauth is None
+            else SlackOAuthSettings(oauth.client_id, _absolute(folder, oauth.client_secret_file), oauth.authorize_url),
         )
+
+    def members(self, file: BotFile, section: SlackFile) -> dict[tuple[str, str], str]:
+        """Workspace and member id to a person's id; an id alone is of the one workspace there is."""
+        found: dict[tuple[str, str], str] = {}
+        for index, person in enumerate(file.people):
+            for account in person.slack:
+                team, _, user = account.rpartition("/")
+                if not team and section.team is None:
+                    self.refuse(f"people[{index}].slack", account, f"WORKSPACE/{account}, one of {_listed(section)}")
+                elif team and team not in section.workspaces and team != section.team:
+                    self.refuse(f"people[{index}].slack", account, f"a workspace of {_listed(section)}")
+                elif found.setdefault((team or str(section.team), user), person.id) != person.id:
+                    owner = found[team or str(section.team), user]
+                    self.refuse(f"people[{index}].slack", account, f"an account of {owner} alone")
+        return found
 
     def github(self, whole: BotFile, file: GitHubFile, folder: Path) -> GitHubSettings | None:
         owners: dict[int, str] = {}
@@ -848,6 +947,10 @@ def _outputs(file: OutputsFile, folder: Path) -> OutputsSettings:
         "" if pager is None else pager.url,
         None if pager is None else _absolute(folder, pager.routing_key_file),
     )
+
+
+def _listed(section: SlackFile) -> str:
+    return ", ".join(sorted(section.workspaces)) or str(section.team)
 
 
 def _absolute(folder: Path, text: str) -> Path:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def _run(arguments: argparse.Namespace) -> ExitCode:
     from trimtab_bot.assembly import assemble, elected, local_ports, state_lock
     from trimtab_bot.configuration import load_configuration
+    from trimtab_bot.connections import connections
     from trimtab_bot.inbox.app import Inbox
     from trimtab_bot.inbox.server import InboxServer
     from trimtab_bot.recording import EventLines
@@ -43,8 +44,9 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
+        more = connections(configuration, ports, bot, time.time)
         server = InboxServer(
-            Inbox(bot.decisions, configuration.people, commands=bot.commands),
+            Inbox(bot.decisions, configuration.people, commands=bot.commands, more=more.pages),
             configuration.inbox_host,
             configuration.inbox_port,
             configuration.inbox_public_hosts,
@@ -55,7 +57,13 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
             if configuration.telemetry is not None:
                 from trimtab_bot.telemetry import BotFigures, serving
 
-                figures = BotFigures(ports.store, bot.loop.looks, lambda: leadership.epoch() is not None)
+                figures = BotFigures(
+                    ports.store,
+                    bot.loop.looks,
+                    lambda: leadership.epoch() is not None,
+                    more.workspaces,
+                    bot.delivery,
+                )
                 print(f"metrics {stack.enter_context(serving(figures, *configuration.telemetry))}", flush=True)
             if configuration.outputs is not None:
                 from trimtab_bot.outputs.service import running_outputs
@@ -75,6 +83,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
                     followers,
                     time.time,
                     leadership,
+                    installed=more.installing,
                 )
                 address = stack.enter_context(chat)
                 if address:
@@ -82,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
             if configuration.github is not None:
                 from trimtab_bot.reviews.service import pull_requests
 
-                talk = pull_requests(configuration.github, ports, bot, followers, time.time)
+                talk = pull_requests(configuration.github, ports, bot, followers, time.time, leadership)
                 stack.enter_context(talk)
             bot.loop.run(bot.stop, bot.wake, configuration.tick, arguments.once_ticks)
     return ExitCode.DONE
@@ -140,20 +149,37 @@ def _report(view: Reading) -> dict[str, list[dict[str, Any]]]:
 
 
 def _manifest(arguments: argparse.Namespace) -> ExitCode:
-    from urllib.parse import urlsplit
-
     from trimtab_bot.chat.slack.manifest import manifest
 
-    url = str(arguments.url or "").rstrip("/")
+    url = _address("--url", arguments.url)
+    install = _address("--install-url", arguments.install_url)
+    redirect = f"{install}/slack/oauth_redirect" if install else ""
+    print_json(manifest(f"{url}/slack/events" if url else "", redirect))
+    return ExitCode.DONE
+
+
+def _address(option: str, given: str | None) -> str:
+    from urllib.parse import urlsplit
+
+    url = str(given or "").rstrip("/")
     parts = urlsplit(url)
     if url and (parts.scheme != "https" or not parts.netloc or parts.path):
-        raise InputError(Problem("B103", field="--url", got=quoted(url), expected="https://HOST, without a path"))
-    print_json(manifest(f"{url}/slack/events" if url else ""))
+        raise InputError(Problem("B103", field=option, got=quoted(url), expected="https://HOST, without a path"))
+    return url
+
+
+def _new_key(_arguments: argparse.Namespace) -> ExitCode:
+    from trimtab_bot.sealing import new_key
+
+    print(new_key())
     return ExitCode.DONE
 
 
 def _configure_manifest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", metavar="URL", help="where Slack reaches the bot over HTTP; Socket Mode without it")
+    parser.add_argument(
+        "--install-url", metavar="URL", help="where browsers reach the inbox; for an app of several workspaces"
+    )
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
@@ -195,9 +221,16 @@ COMMAND = Command(
             examples=(
                 "trimtab bot slack-manifest",
                 "trimtab bot slack-manifest --url https://bot.example.com",
+                "trimtab bot slack-manifest --install-url https://inbox.example.com",
             ),
             configure=_configure_manifest,
             run=_manifest,
+        ),
+        Command(
+            name="new-key",
+            summary="Print a random key for the file that secrets.keyFile names.",
+            examples=("trimtab bot new-key > seal.keys",),
+            run=_new_key,
         ),
     ),
 )

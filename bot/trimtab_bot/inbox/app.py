@@ -14,7 +14,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -30,7 +30,7 @@ from trimtab_bot.inbox.times import ago, utc
 from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,15 +44,33 @@ MAX_BODY = 64 * 1024
 MAX_REASON = 2000
 _ROOM = Path(__file__).parent
 _LOG = logging.getLogger("trimtab.inbox")
+CONTENT_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": CONTENT_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+class MorePages(Protocol):
+    """Pages of another part of the bot, under the inbox's address."""
+
+    links: tuple[tuple[str, str], ...]
+    """What every page links to: the path and its words."""
+
+    def routes(self, inbox: Inbox) -> list[Route]:
+        """The routes; ``inbox`` says who asks, and draws."""
+        ...
+
+    def leads_to(self, path: str) -> bool:
+        """Whether this is a path of theirs to which somebody may be sent after logging in."""
+        ...
 
 
 class _Gate:
@@ -109,7 +127,10 @@ class Inbox:
         commands: Commands | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        more: Sequence[MorePages] = (),
     ) -> None:
+        """``more`` are pages of other parts, behind the same doors."""
+        self._more = tuple(more)
         self._decisions = decisions
         self._directory = directory
         self._commands = commands
@@ -130,7 +151,8 @@ class Inbox:
 
     # ------------------------------------------------------------ who is asking
 
-    def _session(self, request: Request) -> tuple[Session, PersonView] | None:
+    def session(self, request: Request) -> tuple[Session, PersonView] | None:
+        """Who has logged in with this browser."""
         session = self._sessions.find(request.cookies.get(COOKIE), self._clock())
         person = self._directory.by_id(session.person_id) if session else None
         return (session, person) if session and person else None
@@ -152,7 +174,8 @@ class Inbox:
             return _api_error(401, "B421", "no valid token; send 'Authorization: Bearer TOKEN'")
         return person
 
-    def _forged(self, request: Request, session: Session, form: dict[str, str]) -> bool:
+    def forged(self, request: Request, session: Session, form: dict[str, str]) -> bool:
+        """Whether a form was not sent from a page of ours in this very session."""
         site = request.headers.get("sec-fetch-site", "same-origin")
         origin = request.headers.get("origin")
         own = f"{request.url.scheme}://{request.headers['host']}"
@@ -165,11 +188,16 @@ class Inbox:
 
     # ------------------------------------------------------------ pages
 
-    def _page(self, name: str, request: Request, code: int = 200, /, **values: object) -> HTMLResponse:
-        known = self._session(request)
+    def page(self, name: str, request: Request, code: int = 200, /, **values: object) -> HTMLResponse:
+        """A template, with what every page shows."""
+        known = self.session(request)
         template = self._templates.get_template(name)
         text = template.render(
-            person=known[1] if known else None, csrf=known[0].csrf if known else "", now=self._wall(), **values
+            person=known[1] if known else None,
+            csrf=known[0].csrf if known else "",
+            now=self._wall(),
+            links=[link for each in self._more for link in each.links],
+            **values,
         )
         return HTMLResponse(text, code)
 
@@ -178,21 +206,21 @@ class Inbox:
 
     async def front(self, request: Request) -> Response:
         """The list of proposals and what is watched."""
-        if not self._session(request):
+        if not self.session(request):
             return RedirectResponse("/login", 303)
-        return self._page("list.html", request, proposals=self._decisions.proposals(), status=self._decisions.status())
+        return self.page("list.html", request, proposals=self._decisions.proposals(), status=self._decisions.status())
 
     async def detail(self, request: Request) -> Response:
         """One proposal with its evidence and, where open, the two buttons."""
-        if not self._session(request):
+        if not self.session(request):
             return RedirectResponse("/login", 303)
         return self._detail(request)
 
     def _detail(self, request: Request, status: int = 200, notice: str = "", refused: bool = False) -> Response:
         view = self._decisions.proposal(request.path_params["proposal"])
         if view is None:
-            return self._page("notice.html", request, 404, title="No such proposal", text="It may have been closed.")
-        return self._page(
+            return self.page("notice.html", request, 404, title="No such proposal", text="It may have been closed.")
+        return self.page(
             "proposal.html",
             request,
             status,
@@ -205,12 +233,12 @@ class Inbox:
 
     async def decide(self, request: Request) -> Response:
         """A button of the page."""
-        known = self._session(request)
+        known = self.session(request)
         if not known:
             return RedirectResponse("/login", 303)
         session, person = known
-        form = await _form(request)
-        if self._forged(request, session, form):
+        form = await form_of(request)
+        if self.forged(request, session, form):
             _LOG.warning("a decision without the form's secret was refused for %s", person.id)
             return self._detail(
                 request, 403, "B422 this form is not from this page; nothing was decided. Try again.", True
@@ -231,32 +259,40 @@ class Inbox:
 
     async def login(self, request: Request) -> Response:
         """The form, and its answer."""
+        form = {} if request.method == "GET" else await form_of(request)
+        wanted = form.get("next", request.query_params.get("next", ""))
+        then = wanted if any(each.leads_to(wanted) for each in self._more) else "/"
         if request.method == "GET":
-            return self._page("login.html", request, notice="")
+            return self.page("login.html", request, notice="", then=then)
         address, now = self._address(request), self._clock()
         if self._brake.seconds_to_wait(address, now) > 0:
-            return self._page(
-                "login.html", request, 429, notice="Too many wrong tokens. Wait a minute, then try again."
+            return self.page(
+                "login.html", request, 429, notice="Too many wrong tokens. Wait a minute, then try again.", then=then
             )
         if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            return self._page("login.html", request, 403, notice="That form came from another site. Log in here.")
-        person = self._directory.by_token((await _form(request)).get("token", "").strip())
+            notice = "That form came from another site. Log in here."
+            return self.page("login.html", request, 403, notice=notice, then=then)
+        person = self._directory.by_token(form.get("token", "").strip())
         if person is None:
             self._brake.failed(address, now)
             _LOG.warning("a wrong token was entered from %s", address)
-            return self._page(
-                "login.html", request, 401, notice="That token belongs to nobody here. Check it and try again."
+            return self.page(
+                "login.html",
+                request,
+                401,
+                notice="That token belongs to nobody here. Check it and try again.",
+                then=then,
             )
         key, _ = self._sessions.open(person.id, now)
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(then, 303)
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, key, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure)
         return response
 
     async def logout(self, request: Request) -> Response:
         """Ends the session."""
-        known = self._session(request)
-        if known and not self._forged(request, known[0], await _form(request)):
+        known = self.session(request)
+        if known and not self.forged(request, known[0], await form_of(request)):
             self._sessions.close(request.cookies.get(COOKIE))
         response = RedirectResponse("/login", 303)
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
@@ -264,7 +300,7 @@ class Inbox:
 
     async def revision(self, request: Request) -> Response:
         """Changes whenever anything shown changes; the page asks for it."""
-        if not self._session(request):
+        if not self.session(request):
             return PlainTextResponse("", 401)
         return PlainTextResponse(self._decisions.status().revision)
 
@@ -345,6 +381,7 @@ class Inbox:
             *(_decision_routes("/api/proposals/{proposal}", self.api_decide)),
             Route("/api/status", self.api_status),
             Route("/api/commands", self.api_command, methods=["POST"]),
+            *(route for each in self._more for route in each.routes(self)),
             Mount("/static", StaticFiles(directory=_ROOM / "static")),
         ]
         return _Gate(Starlette(routes=routes), hosts)
@@ -363,7 +400,8 @@ def _decision_routes(prefix: str, endpoint: Callable[[Request], Awaitable[Respon
     return [Route(f"{prefix}/{verb}", with_verb(verb), methods=["POST"]) for verb in ("approve", "deny")]
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form that was sent, without files."""
     async with request.form(max_files=0, max_fields=10) as form:
         return {key: value for key, value in form.items() if isinstance(value, str)}
 

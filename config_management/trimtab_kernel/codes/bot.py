@@ -445,7 +445,6 @@ CODES: tuple[Code, ...] = (
         "The proposal is another commit than the one that was reviewed.",
         "Look at the pull request as it is now, and review that.",
     ),
-    # B50x: the ledger
     Code(
         "B470",
         "the request's signature is too old",
@@ -458,6 +457,86 @@ CODES: tuple[Code, ...] = (
         "Over HTTP anybody can reach the bot's address; only the signature under the app's secret says that it was Slack.",
         "Put the app's signing secret (Basic Information) into the file that slack.http.signingSecretFile names.",
     ),
+    # B48x, B49x: accounts that are linked, and workspaces in which the app is installed
+    Code(
+        "B480",
+        "not handed out here",
+        "What comes back from Slack or GitHub must carry what the bot handed out when it began; anything else may be forged.",
+        "Begin again from the inbox.",
+    ),
+    Code(
+        "B481",
+        "handed out too long ago",
+        "Who began ten minutes ago may no longer be who sits there.",
+        "Begin again from the inbox.",
+    ),
+    Code(
+        "B482",
+        "used already",
+        "A redirect or link that is sent again could bind another account; each is good for one time.",
+        "Begin again from the inbox.",
+    ),
+    Code(
+        "B483",
+        "another browser",
+        "Somebody could get another person to finish what they began; so it ends in the browser in which it began.",
+        "Begin again, and stay in one browser.",
+    ),
+    Code(
+        "B484",
+        "handed out for something else",
+        "What was begun with one service came back from another, or to another page (a mix-up attack).",
+        "Begin again from the inbox; if it happens once more, look at the addresses in bot.yaml.",
+    ),
+    Code(
+        "B485",
+        "a link for another person",
+        "A link is for the person who asked for it; whoever else opens it would bind their account to that person.",
+        "Ask for a link of your own.",
+    ),
+    Code(
+        "B486",
+        "an account of another person",
+        "Decisions of an account count for one person; nobody else can have it.",
+        "Log in to your own account there, then link that.",
+    ),
+    Code(
+        "B487",
+        "a second account of one person",
+        "A person decides once; a second linked account would only be another way in.",
+        "Unlink the first one, then link the other.",
+    ),
+    Code(
+        "B488",
+        "the other side did not take the code",
+        "Codes are good once and for minutes; a wrong, used or old one gets nothing.",
+        "Begin again from the inbox.",
+    ),
+    Code(
+        "B489",
+        "a workspace that is not listed",
+        "Whoever can install the app elsewhere would see what the bot says; so workspaces are listed.",
+        "Add its id and channel to slack.workspaces, or choose another workspace.",
+    ),
+    Code(
+        "B490",
+        "installed for a whole organisation",
+        "An installation for all workspaces of an organisation would reach those that are not listed.",
+        "Install the app into one workspace at a time.",
+    ),
+    Code(
+        "B491",
+        "no review in the person's name",
+        "The link to the person's account on GitHub has ended, or GitHub refused; their approval here counts all the same.",
+        "Link the account again, or submit the review by hand where a rule of the branch asks for one.",
+    ),
+    Code(
+        "B492",
+        "not in public",
+        "A link that is for one person must not stand where others read it.",
+        "Ask for it in Slack, where only you see the answer, or open the inbox's page.",
+    ),
+    # B50x: the ledger
     Code(
         "B501",
         "an entry of the ledger cannot be read",

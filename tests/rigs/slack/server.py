@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import hmac
+import html
 import itertools
 import json
 import math
@@ -26,6 +28,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.rigs.slack.limits import Limits
+from tests.rigs.slack.oauth import OAuth
 
 Json: TypeAlias = Any
 TEAM = "T0HOME"
@@ -51,10 +54,11 @@ class _Connection:
 
 
 class SlackRig:
-    """One workspace with one app in it."""
+    """Workspaces with one app, which is in the first of them from the beginning."""
 
     def __init__(self) -> None:
         self.bot_token, self.app_token = "xoxb-of-the-bot", "xapp-of-the-bot"
+        self.oauth = OAuth({self.bot_token: TEAM})
         self.url = ""
         self.faults: list[Fault] = []
         self.signing_secret, self.http = "signing-secret-of-the-app", ""
@@ -87,18 +91,37 @@ class SlackRig:
         with self._changed:
             assert self._changed.wait_for(lambda: bool(self._connections), PATIENCE), "nobody connected"
 
-    def press(self, user: str, action: str, message: dict[str, Json], team: str = TEAM, times: int = 1) -> list[Json]:
-        """Press a button of a message; gives what the app then said to that person alone."""
+    def press(
+        self,
+        user: str,
+        action: str,
+        message: dict[str, Json],
+        team: str = TEAM,
+        times: int = 1,
+        user_team: str = "",
+    ) -> list[Json]:
+        """Press a button of a message; gives what the app then said to that person alone.
+
+        ``user_team`` is the person's own workspace where that is another one (Slack Connect).
+        """
+        before = len(self.responses)
+        self._envelope("interactive", self.click(user, action, message, team, user_team), times)
+        return self.responses[before:]
+
+    def click(
+        self, user: str, action: str, message: dict[str, Json], team: str = TEAM, user_team: str = ""
+    ) -> dict[str, Json]:
+        """What Slack tells the app when somebody presses a button of a message."""
         (button,) = [
             element
             for block in message["blocks"]
             for element in block.get("elements", ())
             if element.get("action_id") == action
         ]
-        payload = {
+        return {
             "type": "block_actions",
             "team": {"id": team, "domain": "x"},
-            "user": {"id": user, "team_id": team, "username": user.lower()},
+            "user": {"id": user, "team_id": user_team or team, "username": user.lower()},
             "api_app_id": "A1",
             "token": "legacy",
             "container": {"type": "message", "message_ts": message["ts"], "channel_id": message["channel"]},
@@ -110,9 +133,6 @@ class SlackRig:
                 {"type": "button", "action_id": action, "block_id": "b", "value": button["value"], "action_ts": "1.1"}
             ],
         }
-        before = len(self.responses)
-        self._envelope("interactive", payload, times)
-        return self.responses[before:]
 
     def submit(self, user: str, view: dict[str, Json], reason: str, team: str = TEAM) -> Json:
         """Submit a modal; gives what the app answers (errors, or nothing)."""
@@ -209,6 +229,19 @@ class SlackRig:
                 "an answer is missing"
             )
 
+    def uninstall(self, team: str, at: float | None = None) -> None:
+        """Somebody removes the app from a workspace; ``at`` is when, now unless given."""
+        with self._changed:
+            self.oauth.tokens = {token: each for token, each in self.oauth.tokens.items() if each != team}
+        self.tell(team, {"type": "app_uninstalled"}, at)
+
+    def tell(self, team: str, event: dict[str, Json], at: float | None = None) -> None:
+        """An event of a workspace."""
+        body = {"type": "event_callback", "team_id": team, "api_app_id": "A1", "event": event}
+        number = next(self._numbers)
+        told = int(time.time() if at is None else at)
+        self._envelope("events_api", {**body, "event_id": f"Ev{number}", "event_time": told})
+
     def request(self, kind: str, payload: dict[str, Json], at: float | None = None) -> tuple[bytes, dict[str, str]]:
         """A signed request, as Slack sends it over HTTP: the raw body and its headers."""
         if kind == "events_api":
@@ -285,6 +318,9 @@ class SlackRig:
             given = dict(urllib.parse.parse_qsl(body.decode()))
         given = {**dict(request.query_params), **given}
         token = request.headers.get("authorization", "").removeprefix("Bearer ") or given.get("token", "")
+        if token.startswith("Basic "):
+            client, _, secret = base64.b64decode(token.removeprefix("Basic ")).decode().partition(":")
+            given = {**given, "client_id": client, "client_secret": secret}
         with self._changed:
             self.calls.append(method)
             wait = self.limits.ask(method, str(given.get("channel", ""))) if self.limits is not None else 0.0
@@ -295,15 +331,17 @@ class SlackRig:
                 fault.times -= 1
             if fault is not None and not fault.after:
                 return JSONResponse({"ok": False, "error": "fault"}, fault.status, fault.headers)
-            answer = self._answer(method, token, given)
+            answer = self.oauth.call(method, token, given) or self._answer(method, token, given)
             self._changed.notify_all()
         if fault is not None:
             return JSONResponse({"ok": False, "error": "fault"}, fault.status, fault.headers)
         return JSONResponse(answer)
 
     def _answer(self, method: str, token: str, given: dict[str, Json]) -> dict[str, Json]:
-        if token != (self.app_token if method == "apps.connections.open" else self.bot_token):
+        team = TEAM if method == "apps.connections.open" and token == self.app_token else self.oauth.tokens.get(token)
+        if team is None:
             return {"ok": False, "error": "invalid_auth"}
+        bot = "B0BOT" if team == TEAM else f"B0{team}"
         for key in ("blocks", "metadata", "view"):
             if isinstance(given.get(key), str):
                 given[key] = json.loads(given[key])
@@ -311,9 +349,9 @@ class SlackRig:
             case "auth.test":
                 return {
                     "ok": True,
-                    "team_id": TEAM,
-                    "user_id": "U0BOT",
-                    "bot_id": "B0BOT",
+                    "team_id": team,
+                    "user_id": f"U{bot[1:]}",
+                    "bot_id": bot,
                     "url": self.url,
                     "user": "trimtab",
                 }
@@ -324,17 +362,19 @@ class SlackRig:
                 return {"ok": True, "user": user} if user else {"ok": False, "error": "user_not_found"}
             case "chat.postMessage" if not given.get("thread_ts"):
                 ts = f"{1_795_000_000 + next(self._numbers)}.000100"
-                self.messages[ts] = {**given, "ts": ts, "bot_id": "B0BOT", "posted": time.monotonic(), "edits": 0}
+                said = {**given, "ts": ts, "bot_id": bot, "posted": time.monotonic(), "edits": 0, "_team": team}
+                self.messages[ts] = said
                 return {"ok": True, "channel": given["channel"], "ts": ts, "message": {"ts": ts}}
             case "chat.update":
                 found = self.messages.get(given["ts"])
-                if found is None:
+                if found is None or found["_team"] != team:
                     return {"ok": False, "error": "message_not_found"}
                 found.update(given)
                 found["edits"] += 1
                 return {"ok": True, "channel": given["channel"], "ts": given["ts"]}
             case "conversations.history":
-                found_messages = [each for _, each in sorted(self.messages.items(), reverse=True)]
+                ordered = sorted(self.messages.items(), reverse=True)
+                found_messages = [each for _, each in ordered if each["_team"] == team]
                 start = int(given.get("cursor") or 0)
                 page = found_messages[start : start + int(given.get("limit", 100))]
                 more = str(start + len(page)) if start + len(page) < len(found_messages) else ""
@@ -380,6 +420,14 @@ class SlackRig:
         self.replies.append({**given, "ts": ts, "bot_id": "B0BOT"})
         return {"ok": True, "channel": given["channel"], "ts": ts, "files": given.get("files", [])}
 
+    async def authorize(self, request: Request) -> Response:
+        """The page on which Slack asks a person: one link for each workspace in which they may say yes."""
+        choices = "".join(
+            f'<p><a id="{team}" href="{html.escape(self.oauth.consent(str(request.url), team))}">{team}</a></p>'
+            for team in sorted(self.oauth.teams)
+        )
+        return Response(f"<!doctype html><title>rig</title>{choices}", media_type="text/html")
+
     async def upload(self, request: Request) -> Response:
         """Where a file's bytes go."""
         content = await request.body()
@@ -424,6 +472,7 @@ def slack() -> Iterator[SlackRig]:
     app = Starlette(
         routes=[
             Route("/api/{method}", rig.api, methods=["GET", "POST"]),
+            Route("/oauth/v2/authorize", rig.authorize),
             Route("/upload/{name}", rig.upload, methods=["POST"]),
             Route("/respond/{number}", rig.respond, methods=["POST"]),
             WebSocketRoute("/link", rig.link),

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from slack_bolt import App
 from slack_bolt.adapter.socket_mode import SocketModeHandler
+from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook import WebhookClient
 
 from trimtab_bot.chat.slack.blocks import APPROVE, DENY, DENY_VIEW, deny_view, escaped, home_view
 from trimtab_bot.chat.slack.intake import Answer, Wish
+from trimtab_bot.chat.slack.room import web_client
+from trimtab_bot.chat.slack.workspaces import OneWorkspace
 from trimtab_bot.commands import Actor, Where
 from trimtab_bot.inbox.interface import Accepted
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from slack_sdk import WebClient
 
     from trimtab_bot.chat.slack.intake import Intake
+    from trimtab_bot.chat.slack.workspaces import Workspaces
     from trimtab_bot.commands import Commands
     from trimtab_bot.inbox.interface import DecisionResult, Decisions
 
@@ -43,6 +47,7 @@ class Members:
     """Who of the workspace is a full member. Asked of Slack, and believed for a minute."""
 
     def __init__(self, client: WebClient, team: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.token = client.token
         self._client = client
         self._team = team
         self._clock = clock
@@ -66,28 +71,27 @@ class Members:
         return good
 
 
-class SlackListener:
-    """The running listener. ``people`` maps a Slack user id to a person's id."""
+class WorkspacesListener:
+    """The running listener, for all workspaces. Each request is authorised for its own workspace alone."""
 
     def __init__(
-        self,
-        client: WebClient,
-        team: str,
-        people: Mapping[str, str],
-        decisions: Decisions,
-        commands: Commands,
-        intake: Intake,
+        self, workspaces: Workspaces, api_url: str, decisions: Decisions, commands: Commands, intake: Intake
     ) -> None:
-        self._team = team
-        self._people = dict(people)
+        self._workspaces = workspaces
         self._decisions = decisions
         self._commands = commands
         self._intake = intake
-        self._members = Members(client, team)
+        self._members: dict[str, Members] = {}
         # The library writes whole requests into its log when a signature is wrong; ours says what is worth saying.
         logger = logging.getLogger("trimtab.slack")
+
+        # slack_bolt finds out what a function takes by its names, and `self` is one of its own.
+        def authorize(enterprise_id: str | None, team_id: str | None, user_id: str | None) -> AuthorizeResult:
+            return self._authorize(enterprise_id, team_id, user_id)
+
         self.app = App(
-            client=client,
+            client=web_client(None, api_url),
+            authorize=authorize,
             token_verification_enabled=False,
             # Socket Mode is trusted for its token, and HTTP is verified before it comes here (http).
             request_verification_enabled=False,
@@ -98,6 +102,33 @@ class SlackListener:
         self.app.view(DENY_VIEW)(self._deny)
         self.app.command(COMMAND)(self._command)
         self.app.event("app_home_opened")(self._home)
+        self.app.event("app_uninstalled")(self._uninstalled)
+        self.app.event("tokens_revoked")(self._revoked)
+
+    def _authorize(self, enterprise_id: str | None, team_id: str | None, user_id: str | None) -> AuthorizeResult:
+        """The token of the workspace that asks, and of no other; without one where the bot is not in it.
+
+        Who may not be heard is told so by the handlers, with the reason.
+        """
+        team = team_id or ""
+        client = self._workspaces.client(team)
+        return AuthorizeResult(
+            enterprise_id=enterprise_id,
+            team_id=team,
+            user_id=user_id,
+            bot_token=None if client is None else client.token,
+            bot_user_id=self._workspaces.bot_user(team) or None,
+        )
+
+    # ------------------------------------------------ comings and goings
+
+    def _uninstalled(self, body: dict[str, Any]) -> None:
+        self._workspaces.left(_team(body), float(body.get("event_time") or 0.0), "it was uninstalled")
+
+    def _revoked(self, body: dict[str, Any], event: dict[str, Any]) -> None:
+        revoked = (event.get("tokens") or {}).get("bot") or ()
+        if self._workspaces.bot_user(_team(body)) in revoked:
+            self._workspaces.left(_team(body), float(body.get("event_time") or 0.0), "its token was revoked")
 
     # ------------------------------------------------ buttons
 
@@ -145,9 +176,11 @@ class SlackListener:
             self._publish(_wish({**body, "user_id": event["user"]}, "home"), client, "")
 
     def _publish(self, wish: Wish, client: WebClient, note: str) -> None:
+        if client.token is None:
+            return  # the bot is not in that workspace, so it has no home there
         refused = self._refusal(wish)
         waiting = () if refused else tuple(each for each in self._decisions.proposals() if each.open_for_decision)
-        person = self._people.get(wish.user, "")
+        person = self._workspaces.person(wish.team, wish.user)
         client.views_publish(user_id=wish.user, view=home_view(waiting, person, refused or note))
 
     def _tell(self, body: dict[str, Any], client: WebClient, respond: Callable[..., Any], text: str) -> None:
@@ -163,13 +196,13 @@ class SlackListener:
         refused = self._refusal(wish)
         if refused:
             return Answer(refused, done=False)
-        person = self._people[wish.user]
+        person = self._workspaces.person(wish.team, wish.user)
         match wish.verb:
             case "approve":
                 return _told(self._decisions.approve(wish.proposal, person, wish.digest))
             case "deny":
                 return _told(self._decisions.deny(wish.proposal, person, wish.digest, wish.text))
-        actor = Actor(person, f"slack:{self._team}/{wish.user}")
+        actor = Actor(person, f"slack:{wish.team}/{wish.user}")
         reply = self._commands.say(wish.text, actor, Where("slack", wish.channel, f"slack:{key}"))
         text = "\n".join(escaped(line, 500) for line in reply.text.split("\n"))
         return Answer(f"```{text}```" if text.startswith(f"{COMMAND} ") else text, reply.done)
@@ -191,11 +224,32 @@ class SlackListener:
 
     def _refusal(self, wish: Wish) -> str:
         """Why this person is not heard; "" where they are."""
-        if {wish.team, wish.user_team or self._team} != {self._team} or wish.enterprise:
+        if wish.enterprise or (wish.user_team or wish.team) != wish.team or not self._workspaces.has(wish.team):
             return _OUTSIDE
-        if wish.user not in self._people:
+        if not self._workspaces.person(wish.team, wish.user):
             return _NOT_LINKED
-        return "" if self._members.is_member(wish.user) else _OUTSIDE
+        client = self._workspaces.client(wish.team)
+        if client is None:
+            return _OUTSIDE
+        members = self._members.get(wish.team)
+        if members is None or members.token != client.token:
+            members = self._members[wish.team] = Members(client, wish.team)
+        return "" if members.is_member(wish.user) else _OUTSIDE
+
+
+class SlackListener(WorkspacesListener):
+    """The running listener of one workspace. ``people`` maps a Slack user id to a person's id."""
+
+    def __init__(
+        self,
+        client: WebClient,
+        team: str,
+        people: Mapping[str, str],
+        decisions: Decisions,
+        commands: Commands,
+        intake: Intake,
+    ) -> None:
+        super().__init__(OneWorkspace(client, team, people), client.base_url, decisions, commands, intake)
 
 
 class SlackConnection:
@@ -203,7 +257,7 @@ class SlackConnection:
 
     def __init__(
         self,
-        listener: SlackListener,
+        listener: WorkspacesListener,
         app_token: str,
         ping_seconds: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from trimtab_bot.chat.slack.app import SlackListener
+    from trimtab_bot.chat.slack.app import WorkspacesListener
     from trimtab_bot.moments import Clock
 
 PATH = "/slack/events"
@@ -27,7 +27,7 @@ MAX_BYTES = 1024 * 1024
 class SlackRequests:
     """The application; one path takes events, clicks, modals and commands."""
 
-    def __init__(self, listener: SlackListener, secret: str, clock: Clock) -> None:
+    def __init__(self, listener: WorkspacesListener, secret: str, clock: Clock) -> None:
         """``secret`` is the app's signing secret; ``clock`` gives Unix seconds."""
         self._listener = listener
         self._secret = secret

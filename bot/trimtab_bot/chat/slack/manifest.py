@@ -14,8 +14,12 @@ SCOPES = (
 """What the app may do, and no more: speak, be commanded, tell guests from members, find its own messages, show a picture."""
 
 
-def manifest(url: str = "") -> dict[str, Json]:
-    """The manifest; for Socket Mode, or with the ``url`` where Slack reaches the bot over HTTP."""
+def manifest(url: str = "", redirect: str = "") -> dict[str, Json]:
+    """The manifest; for Socket Mode, or with the ``url`` where Slack reaches the bot over HTTP.
+
+    With ``redirect``, where Slack sends browsers back, the app can be installed into several workspaces: its tokens are renewed,
+    and the bot is told where it was removed.
+    """
     command: dict[str, Json] = {
         "command": "/trimtab",
         "description": "What is watched, why something is proposed, approve or deny it",
@@ -23,6 +27,10 @@ def manifest(url: str = "") -> dict[str, Json]:
         "should_escape": True,
     }
     events: dict[str, Json] = {"bot_events": ["app_home_opened"]}
+    oauth: dict[str, Json] = {"scopes": {"bot": list(SCOPES)}}
+    if redirect:
+        events["bot_events"] = ["app_home_opened", "app_uninstalled", "tokens_revoked"]
+        oauth["redirect_urls"] = [redirect]
     interactivity: dict[str, Json] = {"is_enabled": True}
     if url:
         command["url"] = events["request_url"] = interactivity["request_url"] = url
@@ -41,12 +49,12 @@ def manifest(url: str = "") -> dict[str, Json]:
             "bot_user": {"display_name": "trimtab", "always_online": False},
             "slash_commands": [command],
         },
-        "oauth_config": {"scopes": {"bot": list(SCOPES)}},
+        "oauth_config": oauth,
         "settings": {
             "event_subscriptions": events,
             "interactivity": interactivity,
             "org_deploy_enabled": False,
             "socket_mode_enabled": not url,
-            "token_rotation_enabled": False,
+            "token_rotation_enabled": bool(redirect),
         },
     }

@@ -28,7 +28,7 @@ _TOO_MANY = 429
 _GONE = frozenset({"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed"})
 
 
-def web_client(token: str, base_url: str = API) -> WebClient:
+def web_client(token: str | None, base_url: str = API) -> WebClient:
     """A client that repeats nothing by itself: a post that is sent twice is two messages."""
     return WebClient(token=token, base_url=base_url, timeout=TIMEOUT, retry_handlers=[])
 

@@ -1,0 +1,44 @@
+"""Accounts of others that the bot acts with: Slack's workspaces and people's accounts on GitHub, and the pages for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trimtab_bot.chat.service import Installing, installing
+from trimtab_bot.sealing import Seal, reseal_all
+
+if TYPE_CHECKING:
+    from trimtab_bot.assembly import Bot, Ports
+    from trimtab_bot.configuration import Configuration
+    from trimtab_bot.inbox.app import MorePages
+    from trimtab_bot.moments import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """What the running bot needs of them. ``workspaces`` are the names by which chat tells them apart."""
+
+    pages: tuple[MorePages, ...] = ()
+    installing: Installing | None = None
+    workspaces: tuple[str, ...] = ("",)
+
+
+def connections(configuration: Configuration, ports: Ports, bot: Bot, clock: Clock) -> Connections:
+    """What is configured of them. Everything kept is under the newest key afterwards.
+
+    Raises InputError (B110) for keys and secrets that cannot be read, OutsideError.
+    """
+    if configuration.secrets is None:
+        return Connections()
+    del bot
+    from trimtab_bot.chat.slack.workspaces import KIND as INSTALLATION
+
+    seal = Seal.read(configuration.secrets)
+    reseal_all(ports.store, seal, (INSTALLATION,))
+    slack = installing(configuration, ports.store, seal, clock)
+    pages: list[MorePages] = []
+    if slack is not None:
+        pages.append(slack.pages)
+    workspaces = ("",) if slack is None or configuration.slack is None else tuple(configuration.slack.channels)
+    return Connections(tuple(pages), slack, workspaces)
