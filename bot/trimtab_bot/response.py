@@ -56,11 +56,6 @@ if TYPE_CHECKING:
 
 ROLLBACK = "rollback"
 _ON_THE_WAY = (IncidentPhase.WATCHING, IncidentPhase.CONVERGED)
-_STAGE = {
-    Stage.SEEN: "every one of {} groups' {}s",
-    Stage.SYNCED: "the clusters of all {} groups, say their {}s",
-    Stage.HEALTHY: "all {} groups, and every {} is healthy",
-}
 _RETURNS = frozenset({"rollback", "abort"})
 """Remedies after which no device may run the version any more."""
 _ASK_ANEW = frozenset({"B412", "B415", "B417"})
@@ -543,9 +538,8 @@ class Response:
             name = stage.name.lower()
             if getattr(incident, f"{name}_at") is None and journey.has_reached(stage):
                 incident = course.delivered(incident, name, at)
-                text = (
-                    f"{name}: commit {journey.commit[:12]} in {_STAGE[stage].format(len(journey.legs), journey.kind)}"
-                )
+                count = len(journey.legs)
+                text = f"{name}: commit {journey.commit[:12]} in {count} of {count} groups, as each {journey.kind} says"
                 self._put(incident, text, at, event=name)
         signature = journey.signature()
         if signature != incident.delivery:

@@ -48,7 +48,11 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
             "fluxController": {"enabled": True},
             "statusReporter": {"enabled": True},
             "admission": {"enabled": True, "tlsSecret": "admission-tls", "source": GIT_SYNC, "path": "fleet"},
-            "bot": {"enabled": True, "config": BOT, "environmentSecrets": ["git-host"]},
+            "bot": {
+                "enabled": True,
+                "config": {**BOT, "delivery": {"argocd": {"labels": "team=edge"}}},
+                "environmentSecrets": ["git-host"],
+            },
         },
         "otherwise": {
             "fullnameOverride": "tt",
@@ -83,7 +87,11 @@ VALUES: dict[str, dict[str, dict[str, Any]]] = {
             },
             "fluxController": {"enabled": True, "replicas": 2, "watchNamespace": "trimtab-charts"},
             "statusReporter": {"enabled": True, "watchNamespace": "vision", "intervalSeconds": 5},
-            "bot": {"enabled": True, "config": BOT, "persistence": {"existingClaim": "bot-state"}},
+            "bot": {
+                "enabled": True,
+                "config": {**BOT, "delivery": {"flux": {"namespace": "*"}}},
+                "persistence": {"existingClaim": "bot-state"},
+            },
         },
     },
     "trimtab-edge": {
@@ -177,6 +185,35 @@ def test_every_pod_of_the_main_chart_is_admitted_at_the_restricted_level(helm: H
     meta = {"name": owner, "namespace": namespace}
     with pytest.raises(DynamicApiError, match="hostPath"):
         cluster.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}], dry_run=True)
+
+
+def test_the_bot_may_list_what_it_asks_for_and_nothing_else(helm: Helm) -> None:
+    def rights(**delivery: Any) -> list[tuple[str, str, set[tuple[str, ...]]]]:  # noqa: ANN401 - a section of bot.yaml
+        objects = template(helm, "trimtab", {"bot": {"enabled": True, "config": {**BOT, **delivery}}})
+        (pod,) = (spec for _, spec in pods(objects))
+        found = [
+            (
+                item["kind"],
+                item["metadata"].get("namespace", "*"),
+                {(plural, *rule["verbs"]) for plural in rule["resources"]},
+            )
+            for item in objects
+            if item["kind"] in {"Role", "ClusterRole"}
+            for rule in item["rules"]
+        ]
+        bound = [item for item in objects if item["kind"].endswith("Binding")]
+        assert [item["subjects"][0]["name"] for item in bound] == [pod["serviceAccountName"]] * bool(found)
+        assert pod["automountServiceAccountToken"] is bool(found)
+        return found
+
+    kinds = ({"kustomizations"}, {"gitrepositories", "ocirepositories", "externalartifacts"}, {"fleetartifacts"})
+    assert rights() == []
+    assert rights(delivery={"argocd": {}, "kubeconfig": "far.kubeconfig"}) == []
+    assert rights(delivery={"argocd": {}}) == [("Role", "argocd", {("applications", "list")})]
+    assert rights(delivery={"flux": {"namespace": "edge"}}) == [
+        ("Role", "edge", {(plural, "list") for plural in each}) for each in kinds
+    ]
+    assert [scope for scope, *_ in rights(delivery={"flux": {"namespace": "*"}})] == ["ClusterRole"] * 3
 
 
 REPO_SERVER = {
