@@ -259,8 +259,8 @@ def _objects(before: Rendering | None, after: Rendering | None) -> Iterator[Obje
             yield ObjectChange(Change.ADDED, identity)
         elif identity not in other:
             yield ObjectChange(Change.REMOVED, identity)
-        elif one[identity] != other[identity]:
-            yield ObjectChange(Change.CHANGED, identity, tuple(_fields("", one[identity], other[identity])))
+        elif fields := tuple(_fields("", one[identity], other[identity])):
+            yield ObjectChange(Change.CHANGED, identity, fields)
 
 
 def _identity(item: Mapping[str, Any]) -> Identity:
@@ -269,7 +269,7 @@ def _identity(item: Mapping[str, Any]) -> Identity:
 
 
 def _fields(path: str, before: Any, after: Any) -> Iterator[FieldChange]:  # noqa: ANN401 - any JSON value
-    if before == after and type(before) is type(after):
+    if before is after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
@@ -277,6 +277,9 @@ def _fields(path: str, before: Any, after: Any) -> Iterator[FieldChange]:  # noq
         return
     if isinstance(before, list | tuple) and isinstance(after, list | tuple):
         yield from _items(path, before, after)
+        return
+    # Judged at the leaves: to Python {"on": True} and {"on": 1} are equal.
+    if before == after and type(before) is type(after):
         return
     one, other = _document(before), _document(after)
     if one is not None and other is not None:

@@ -68,6 +68,8 @@ def parse_name(text: str, limit: int = MAX_NAME) -> str:
     if not text or len(text) > limit:
         raise IdentityError(f"expected a name of 1 to {limit} characters")
     for part in text.split("."):
+        if len(part) > MAX_LABEL:
+            raise IdentityError(f"expected at most {MAX_LABEL} characters between two dots (RFC 1123)")
         if not _LABEL.fullmatch(part):
             raise IdentityError('expected lower case letters, digits, "-" and "." (RFC 1123), such as "camera-emea-1"')
     return text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.config import small_fleet as small
@@ -157,6 +157,8 @@ def canonical(value: object) -> str:
 
 
 @given(Values, Values)
+@example({"on": [True]}, {"on": [1]})
+@example({"on": {}}, {"on": []})
 def test_there_is_a_field_for_a_difference_and_none_without_one(one: object, other: object) -> None:
     found = compare({"g": group_of(one)}, {"g": group_of(other)})
     fields = [field for change in found.groups for each in change.objects for field in each.fields]
@@ -243,6 +245,23 @@ def test_what_cannot_be_compared_is_told_with_its_place(tmp_path: Path, capsys: 
     assert trimtab(*at, "--", "main", "--output=evil") == 1
     assert "G108" in capsys.readouterr().err
     assert trimtab("v1", "v2", "--path", "fleet") == 64
+    capsys.readouterr()
+    assert trimtab(str(tmp_path / "one"), str(tmp_path / "other"), "--output", "json") == 1
+    assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()[:2]] == [
+        f"{tmp_path}/{name}" for name in ("one", "other")
+    ]
+
+
+def test_a_tree_that_policy_alone_refuses_is_refused_by_policy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = write(tmp_path / "base", fleet())
+    policy = "apiVersion: apexlogic.ai/v1\nkind: FinOpsPolicy\nmetadata: {name: capped}\nspec: {caps: {cpu: 1m}}\n"
+    capped = {"009.yaml": policy.encode(), **fleet(spec__finopsPolicyRef="capped")}
+    assert trimtab(base, write(tmp_path / "head", capped)) == 2
+    assert "F501" in capsys.readouterr().err
+    broken = write(tmp_path / "broken", fleet(spec__resourceLimits__cpu="half a core"))
+    assert trimtab(broken, str(tmp_path / "head")) == 1
 
 
 def test_an_unknown_group_is_told_with_the_nearest_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,7 +174,8 @@ def test_without_wasmtime_opa_judges_by_the_rego_that_the_bundle_was_built_from(
     requests = [text for _, case, text in case_requests() if case.of_all]
     expected = gate_of().decide(requests)
     assert not all(decision.allowed for decision in expected)
-    monkeypatch.delitem(sys.modules, "trimtab_config.policy.wasm")
+    for name in ("wasm", "wasm_library"):
+        monkeypatch.delitem(sys.modules, f"trimtab_config.policy.{name}")
     monkeypatch.setitem(sys.modules, "wasmtime", None)
     monkeypatch.setenv("PATH", f"{opa.program.parent}{os.pathsep}{os.environ['PATH']}")
     assert gate_of().decide(requests) == expected

@@ -32,9 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
-    """Render both and print what differs. Raises InputError with the problems of both where one cannot be rendered."""
+    """Render both and print what differs. Raises InputError with the problems of both where one cannot be rendered.
+
+    It is PolicyRefusedError where policy alone is the reason.
+    """
     from trimtab_config.comparison import compare
     from trimtab_config.compilation import FleetCompiler, RenderOptions
+    from trimtab_config.policy.gate import raise_problems
     from trimtab_config.text.comparisons import comparison_markdown, comparison_text
 
     if arguments.repo is None and arguments.path:
@@ -48,8 +52,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             sides.append(_rendered(compiler, *read(place)))
         except InputError as error:
             problems.extend(error.problems)
-    if problems.problems:
-        raise InputError(*problems.problems)
+    raise_problems(problems.problems)
     base, head = sides
     if arguments.group is not None:
         _check_names(arguments.group, {*base, *head})
@@ -68,10 +71,9 @@ def _rendered(compiler: FleetCompiler, files: Mapping[str, bytes], prefix: str) 
 
 
 def _folder(place: str) -> tuple[Mapping[str, bytes], str]:
-    from trimtab_config.sources.folder import load_folder
+    from trimtab_config.sources.folder import load_placed
 
-    path = Path(place)
-    return load_folder(path), path.as_posix() if path.is_dir() else path.parent.as_posix()
+    return load_placed(Path(place))
 
 
 def _revision_reader(repo: Path, path: str) -> Callable[[str], tuple[Mapping[str, bytes], str]]:
@@ -105,7 +107,7 @@ COMMAND = Command(
     name="diff",
     summary="Show what changes for each device group between two trees or Git revisions: objects, versions, cost.",
     details="The exit status is 0 whether anything changes or not; with --exit-code it is 1 where something does. A"
-    " tree that cannot be rendered is 1 as well, with its problems on stderr.",
+    " tree that cannot be rendered is 1 as well, and 2 where policy alone refuses it, with its problems on stderr.",
     examples=(
         "trimtab diff main HEAD --repo . --path fleet",
         "trimtab diff main HEAD --repo . --path fleet --output markdown",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_config.sources.selection import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, is_manifest
 from trimtab_kernel.problems import InputError, Problem, sort_problems
-from trimtab_kernel.records import dataclass
+from trimtab_kernel.records import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,16 @@ def load_folder(path: Path) -> dict[str, bytes]:
     if folder.problems:
         raise InputError(*folder.problems)
     return folder.files
+
+
+def load_placed(path: Path) -> tuple[dict[str, bytes], str]:
+    """As :func:`load_folder`, and where the files lie; the problems of what it raises name files from there on."""
+    prefix = path.as_posix() if path.is_dir() else path.parent.as_posix()
+    try:
+        return load_folder(path), prefix
+    except InputError as error:
+        found = (replace(problem, file=(Path(prefix) / problem.file).as_posix()) for problem in error.problems)
+        raise InputError(*found) from None
 
 
 def read_folder(path: Path) -> Folder:

@@ -44,6 +44,7 @@ def check_coherence(document: Document) -> tuple[Problem, ...]:
 class _Check:
     def __init__(self, document: Document) -> None:
         self.origin = document.origin
+        self.name = document.metadata.name
         self.problems: list[Problem] = []
 
     def add(self, code: str, path: str, got: str, expected: str, hint: str = "") -> None:
@@ -134,6 +135,16 @@ def _on_device_model(check: _Check, spec: OnDeviceModelSpec) -> None:
 
 
 def _device_group(check: _Check, spec: DeviceGroupSpec) -> None:
+    if "." in check.name:
+        # It names a Service, a folder and an image repository, and devices take it for nothing else.
+        expected = 'a name without "." (RFC 1123 label), such as "camera-emea-1"'
+        check.add(
+            "F104",
+            "metadata.name",
+            quoted(check.name),
+            expected,
+            f"did you mean {quoted(check.name.replace('.', '-'))}?",
+        )
     check.memory("spec.hardware.memory", spec.hardware.memory)
     idle, peak = spec.power.idle_watts, spec.power.peak_watts
     if idle is not None and peak is not None and idle > peak:

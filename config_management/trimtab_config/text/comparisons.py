@@ -155,7 +155,8 @@ def _fields(each: ObjectChange) -> list[str]:
     if len(own) > len(lines):
         lines.append(f"and {_number(len(own) - len(lines), 'more field')}")
     derived = len(each.fields) - len(own)
-    return [*lines, f"and {_number(derived, 'figure')} that follow from it"] if derived else lines
+    follow = "follows" if derived == 1 else "follow"
+    return [*lines, f"and {_number(derived, 'figure')} that {follow} from it"] if derived else lines
 
 
 def _field(field: FieldChange) -> str:

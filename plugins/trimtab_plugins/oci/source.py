@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trimtab_config.compilation import FleetCompiler
 from trimtab_config.git.refs import is_object_id
 from trimtab_config.git.repository import GitRepository
-from trimtab_config.sources.folder import load_folder
+from trimtab_config.sources.folder import load_placed
 from trimtab_kernel.problems import OutsideError, quoted
 from trimtab_plugins.oci.artifact import Origin
 
@@ -29,7 +29,7 @@ class Source:
 
 def from_folder(path: Path, options: RenderOptions, source: str, revision: str, created: datetime | None) -> Source:
     """A folder says nothing about itself, so the caller says it. Raises InputError."""
-    fleet = FleetCompiler(options).open(load_folder(path), path.as_posix() if path.is_dir() else "")
+    fleet = FleetCompiler(options).open(*load_placed(path))
     return Source(fleet, Origin(source, revision, created))
 
 
