@@ -94,6 +94,14 @@ def test_what_is_reserved_and_not_used_is_paid_for() -> None:
     assert not row.uses_more_than_reserved
 
 
+@pytest.mark.parametrize(("devices", "price"), [(0, "0.4"), (10, "0")])
+def test_no_devices_and_devices_for_nothing_say_nothing_about_use(devices: int, price: str) -> None:
+    book = price_book(spec__regions__EMEA__deviceHour={"box": price})
+    row = only(group(spec__deviceCount=devices), model(), deployment(), book)
+    assert row.parts["compute"].value == row.parts["reserved"].value == 0
+    assert not row.uses_more_than_reserved
+
+
 @pytest.mark.parametrize(
     ("limits", "share"),
     [

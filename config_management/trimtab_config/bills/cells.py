@@ -40,8 +40,11 @@ def number(text: str) -> Decimal:
 
 @lru_cache(maxsize=8192)
 def moment(text: str) -> datetime:
-    """A point in time, UTC unless it says otherwise: ISO 8601, or ``MM/DD/YYYY`` as Azure writes days."""
-    text = text.strip()
+    """A point in time, UTC unless it says otherwise: ISO 8601, or ``MM/DD/YYYY`` as Azure writes days.
+
+    A word ``UTC`` behind it, as warehouses write it, says what is so anyway.
+    """
+    text = text.strip().removesuffix(" UTC")
     american = _MONTH_DAY_YEAR.fullmatch(text)
     try:
         if american:
@@ -70,19 +73,21 @@ def month_of(when: datetime) -> tuple[date, date]:
 
 @lru_cache(maxsize=8192)
 def tags(text: str) -> tuple[tuple[str, str], ...]:
-    """Tags written as JSON, with or without the braces around (Azure leaves them out), sorted by key.
+    """Tags written as JSON, sorted by key.
 
-    A value that is not text is written as JSON; an empty text is no tags.
+    An object, with or without its braces (Azure leaves them out), or a list of ``{"key": ..., "value": ...}``. A value that is not text is written as JSON; an empty text is no tags.
     """
     text = text.strip()
-    if text in {"", "null", "{}"}:
+    if text in {"", "null", "{}", "[]"}:
         return ()
     if len(text) > _MOST_TAG_TEXT:
         raise CellError(f"at most {_MOST_TAG_TEXT} characters of tags")
     try:
-        found = json.loads(text if text.startswith("{") else f"{{{text}}}")
+        found = json.loads(text if text.startswith(("{", "[")) else f"{{{text}}}")
     except (ValueError, RecursionError):
         raise CellError('tags as JSON such as {"team": "vision"}') from None
+    if isinstance(found, list):
+        found = _pairs(found)
     if not isinstance(found, dict):
         raise CellError('tags as JSON such as {"team": "vision"}')
     return sorted_tags((str(key), _plain(value)) for key, value in found.items() if value is not None)
@@ -99,6 +104,20 @@ def sorted_tags(found: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]
 def shown(text: str) -> str:
     """A cell as a message shows it."""
     return quoted(text) if text else "nothing"
+
+
+def _pairs(found: list[object]) -> dict[str, object] | None:
+    """A list of keys with values as one object; None where it is another list."""
+    pairs: dict[str, object] = {}
+    for each in found:
+        if not isinstance(each, dict):
+            return None
+        named = {str(name).lower(): value for name, value in each.items()}
+        key = named.get("key")
+        if not isinstance(key, str) or key in pairs:
+            return None
+        pairs[key] = named.get("value")
+    return pairs
 
 
 def _plain(value: object) -> str:

@@ -33,11 +33,13 @@ def bare(name: str) -> str:
 class Columns:
     """The columns of one kind of bill: every name that a field may have, the best first.
 
-    ``needed`` are the fields without which a file is no bill of this kind.
+    ``needed`` are the fields without which a file is no bill of this kind, ``nothing`` the texts that stand for an empty
+    cell.
     """
 
     names: Mapping[str, tuple[str, ...]]
     needed: tuple[str, ...]
+    nothing: frozenset[str] = frozenset()
 
     def bind(self, header: Sequence[str], file: str) -> Bound:
         """The fields that a header has, by place. Raises InputError (F702) for each needed one that is not there."""
@@ -71,7 +73,7 @@ class Columns:
             for prefix in _TAG_PREFIXES
             if name.startswith(prefix)
         )
-        return Bound(found, tuple(header), tags, file)
+        return Bound(found, tuple(header), tags, file, self.nothing)
 
 
 class Bound:
@@ -80,11 +82,17 @@ class Bound:
     Values are texts as the file has them, or pairs of texts where a Parquet file holds a map.
     """
 
-    __slots__ = ("_found", "_header", "_tags", "file", "line", "row")
+    __slots__ = ("_found", "_header", "_nothing", "_tags", "file", "line", "row")
 
     def __init__(
-        self, found: Mapping[str, int], header: tuple[str, ...], tags: tuple[tuple[int, str], ...], file: str
+        self,
+        found: Mapping[str, int],
+        header: tuple[str, ...],
+        tags: tuple[tuple[int, str], ...],
+        file: str,
+        nothing: frozenset[str],
     ) -> None:
+        self._nothing = nothing
         self._found = found
         self._header = header
         self._tags = tags
@@ -118,7 +126,9 @@ class Bound:
         if place is None:
             return ""
         value = self.row[place]
-        return value if isinstance(value, str) else "" if value is None else str(value)
+        if isinstance(value, str):
+            return "" if value in self._nothing else value
+        return "" if value is None else str(value)
 
     def read(self, field: str, parse: Callable[[str], T]) -> T:
         """The cell, parsed. Raises InputError (F703) that names file, line and column."""
@@ -138,7 +148,7 @@ class Bound:
             value = self.row[place]
             if isinstance(value, tuple):
                 whole = value
-            elif value:
+            elif value and value not in self._nothing:
                 whole = self.read(field, tags_of)
         if not own:
             return whole

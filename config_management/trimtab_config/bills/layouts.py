@@ -39,11 +39,59 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The columns of a kind of bill, and what a row of them is. ``charge`` raises InputError (F703) for a refused cell."""
+class _Own:
+    """What a row says in a way that is its provider's own. ``billing`` is the period: first day, and the day after its last."""
 
+    billing: tuple[date, date]
+    start: datetime
+    end: datetime
+    amount: Decimal
+    effective: Decimal
+    category: Category
+    correction: bool
+    kind: str
+    issuer: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a kind of bill, and what a row of them is: ``own`` reads what differs, the rest is called alike."""
+
+    kind: Kind
     columns: Columns
-    charge: Callable[[Bound], Charge]
+    own: Callable[[Bound], _Own]
+
+    def charge(self, row: Bound) -> Charge:
+        """The charge of the row that is set. Raises InputError (F703) for a refused cell."""
+        own = self.own(row)
+        first, after = own.billing
+        return Charge(
+            source=self.kind,
+            billing_start=first,
+            billing_end=after,
+            start=own.start,
+            end=own.end,
+            currency=row.read("currency", currency),
+            amount=own.amount,
+            effective=own.effective,
+            category=own.category,
+            correction=own.correction,
+            kind=own.kind,
+            account=row.text("account") or row.text("payer"),
+            account_name=row.text("account_name") or row.text("payer_name"),
+            issuer=own.issuer,
+            provider=own.provider,
+            service=row.text("service"),
+            service_category=row.text("service_category"),
+            region=row.text("region"),
+            resource=row.text("resource"),
+            description=row.text("description"),
+            quantity=row.read("quantity", number) if row.text("quantity") else None,
+            unit=row.text("unit"),
+            tags=row.tags(),
+            invoice=row.text("invoice"),
+        )
 
 
 # ---------------------------------------------------------------- AWS
@@ -92,36 +140,21 @@ _AWS_CATEGORIES = {
 }  # whatever else there is (Refund, SavingsPlanNegation, the discounts, what comes next year) adjusts
 
 
-def _aws(row: Bound) -> Charge:
+def _aws(row: Bound) -> _Own:
     kind = row.text("kind")
     amount = row.read("amount", number)
     start = row.read("start", moment)
-    billing_start = row.read("billing_start", moment)
-    first, after = month_of(billing_start)
-    return Charge(
-        source=Kind.AWS_CUR,
-        billing_start=first,
-        billing_end=after,
+    return _Own(
+        billing=month_of(row.read("billing_start", moment)),
         start=start,
         end=row.read("end", moment) if row.text("end") else start,
-        currency=row.read("currency", currency),
         amount=amount,
         effective=_aws_effective(row, kind, amount),
         category=_AWS_CATEGORIES.get(kind, Category.ADJUSTMENT),
         correction=kind == "Refund" or row.text("bill_type") == "Refund",
         kind=kind,
-        account=row.text("account") or row.text("payer"),
-        account_name=row.text("account_name"),
         issuer="AWS",  # whichever of its companies: marketplace sellers are paid through it as well
         provider="AWS",
-        service=row.text("service"),
-        region=row.text("region"),
-        resource=row.text("resource"),
-        description=row.text("description"),
-        quantity=_optional(row, "quantity"),
-        unit=row.text("unit"),
-        tags=row.tags(),
-        invoice=row.text("invoice"),
     )
 
 
@@ -176,36 +209,23 @@ _FOCUS = Columns(
         "tags": ("Tags",),
     },
     ("amount", "currency", "start", "end", "category", "billing_start", "billing_end"),
+    nothing=frozenset({"NULL", "null"}),
 )
 
 
-def _focus(row: Bound) -> Charge:
+def _focus(row: Bound) -> _Own:
     amount = row.read("amount", number)
-    return Charge(
-        source=Kind.FOCUS,
-        billing_start=row.read("billing_start", moment).date(),
-        billing_end=row.read("billing_end", moment).date(),
+    return _Own(
+        billing=(row.read("billing_start", moment).date(), row.read("billing_end", moment).date()),
         start=row.read("start", moment),
         end=row.read("end", moment),
-        currency=row.read("currency", currency),
         amount=amount,
         effective=row.read("effective", number) if row.text("effective") else amount,
         category=row.read("category", _category),
         correction=row.text("class") == "Correction",
         kind=row.text("category"),
-        account=row.text("account") or row.text("payer"),
-        account_name=row.text("account_name") or row.text("payer_name"),
         issuer=row.text("issuer"),
         provider=row.text("provider"),
-        service=row.text("service"),
-        service_category=row.text("service_category"),
-        region=row.text("region"),
-        resource=row.text("resource"),
-        description=row.text("description"),
-        quantity=_optional(row, "quantity"),
-        unit=row.text("unit"),
-        tags=row.tags(),
-        invoice=row.text("invoice"),
     )
 
 
@@ -230,7 +250,7 @@ _AZURE = Columns(
         "account": ("subscriptionId", "SubscriptionGuid", "billingAccountId"),
         "account_name": ("subscriptionName", "billingAccountName"),
         "service": ("meterCategory", "consumedService", "serviceName"),
-        "family": ("serviceFamily",),
+        "service_category": ("serviceFamily",),
         "invoice": ("invoiceId", "invoiceNumber"),
         "region": ("resourceLocation", "location", "meterRegion"),
         "resource": ("ResourceId", "instanceName", "instanceId"),
@@ -239,7 +259,7 @@ _AZURE = Columns(
         "unit": ("unitOfMeasure",),
         "tags": ("tags",),
     },
-    ("amount", "currency", "start", "billing_start"),
+    ("amount", "currency", "start"),
 )
 _AZURE_CATEGORIES = {
     "": Category.USAGE,  # exports of pay-as-you-go accounts have no such column
@@ -253,42 +273,34 @@ _AZURE_CATEGORIES = {
 _DAY = timedelta(days=1)
 
 
-def _azure(row: Bound) -> Charge:
+def _azure(row: Bound) -> _Own:
     """One row is one day. The amount of an amortized export is the amortized cost: effective and billed are one there."""
     kind = row.text("kind")
     amount = row.read("amount", number)
     start = row.read("start", moment)
-    first, after = month_of(row.read("billing_start", moment))
-    if row.text("billing_end"):
-        # The last day belongs to the period, which need not be a calendar month.
-        first = row.read("billing_start", moment).date()
-        after = row.read("billing_end", _last_day)
-    return Charge(
-        source=Kind.AZURE,
-        billing_start=first,
-        billing_end=after,
+    return _Own(
+        billing=_azure_period(row, start),
         start=start,
         end=start + _DAY,
-        currency=row.read("currency", currency),
         amount=amount,
         effective=amount,
         category=_AZURE_CATEGORIES.get(kind, Category.ADJUSTMENT),
         correction=kind == "Refund",
         kind=kind,
-        account=row.text("account") or row.text("payer"),
-        account_name=row.text("account_name"),
         issuer="Microsoft",
         provider="Microsoft",
-        service=row.text("service"),
-        service_category=row.text("family"),
-        region=row.text("region"),
-        resource=row.text("resource"),
-        description=row.text("description"),
-        quantity=_optional(row, "quantity"),
-        unit=row.text("unit"),
-        tags=row.tags(),
-        invoice=row.text("invoice"),
     )
+
+
+def _azure_period(row: Bound, start: datetime) -> tuple[date, date]:
+    """The billing period, which need not be a calendar month; its last day belongs to it.
+
+    Exports of pay-as-you-go accounts do not say it, nor do some rows of others: then it is the month of the day.
+    """
+    begin = row.read("billing_start", moment) if row.text("billing_start") else start
+    if row.text("billing_start") and row.text("billing_end"):
+        return begin.date(), row.read("billing_end", _last_day)
+    return month_of(begin)
 
 
 def _last_day(text: str) -> date:
@@ -297,14 +309,13 @@ def _last_day(text: str) -> date:
 
 def period_key(kind: Kind, row: Bound) -> tuple[str, date]:
     """Whose bill of which period a row belongs to: what one delivery holds and another may hold again."""
-    start: datetime = row.read("billing_start", moment)
-    return row.text("payer") or row.text("account"), start.date().replace(
-        day=1
-    ) if kind is Kind.AWS_CUR else start.date()
-
-
-def _optional(row: Bound, field: str) -> Decimal | None:
-    return row.read(field, number) if row.text(field) else None
+    if kind is Kind.AZURE:
+        first, _ = _azure_period(row, row.read("start", moment))
+    elif kind is Kind.AWS_CUR:
+        first, _ = month_of(row.read("billing_start", moment))
+    else:
+        first = row.read("billing_start", moment).date()
+    return row.text("payer") or row.text("account"), first
 
 
 def _or_zero(row: Bound, field: str) -> Decimal:
@@ -312,7 +323,7 @@ def _or_zero(row: Bound, field: str) -> Decimal:
 
 
 LAYOUTS = {
-    Kind.AWS_CUR: Layout(_AWS, _aws),
-    Kind.FOCUS: Layout(_FOCUS, _focus),
-    Kind.AZURE: Layout(_AZURE, _azure),
+    Kind.AWS_CUR: Layout(Kind.AWS_CUR, _AWS, _aws),
+    Kind.FOCUS: Layout(Kind.FOCUS, _FOCUS, _focus),
+    Kind.AZURE: Layout(Kind.AZURE, _AZURE, _azure),
 }

@@ -145,7 +145,10 @@ class Row:
     @property
     def uses_more_than_reserved(self) -> bool:
         """Whether the estimated use is at least what the deployment's limits reserve: then only use is paid for."""
-        return COMPUTE in self.parts and RESERVED in self.parts and not self.parts[RESERVED].value
+        if COMPUTE not in self.parts or RESERVED not in self.parts:
+            return False
+        # No devices, or devices for nothing, cost neither the one nor the other, and say nothing about use.
+        return bool(self.parts[COMPUTE].value) and not self.parts[RESERVED].value
 
     def to_json(self) -> dict[str, Json]:
         """Amounts as exact decimal text."""

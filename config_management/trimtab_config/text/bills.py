@@ -47,7 +47,8 @@ def _notes(statement: Statement) -> Iterable[str]:
     if len(statement.totals) > 1:
         yield "Currencies are not added: a bill has no exchange rate."
     if statement.negative:
-        yield f"{statement.negative} charges are negative (credits, refunds, discounts) and are counted as they stand."
+        charges = "charge is" if statement.negative == 1 else "charges are"
+        yield f"{statement.negative} {charges} negative (credits, refunds, discounts), counted as they stand."
 
 
 def _section(title: str, names: Sequence[str], lines: dict[tuple[str, ...], Sum]) -> list[str]:

@@ -341,6 +341,110 @@ def test_azure_exports_of_both_agreements_are_read(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+EVERY_LINE: tuple[tuple[str, str, dict[str, str], str, Category], ...] = (
+    # kind of line, unblended cost, more columns, effective cost, category
+    ("Usage", "1.5", {}, "1.5", Category.USAGE),
+    ("Usage", "0E-10", {}, "0", Category.USAGE),
+    ("DiscountedUsage", "0", {"reservation__EffectiveCost": "96.5"}, "96.5", Category.USAGE),
+    ("SavingsPlanCoveredUsage", "10", {"savingsPlan__SavingsPlanEffectiveCost": "7"}, "7", Category.USAGE),
+    ("SavingsPlanNegation", "-10", {}, "0", Category.ADJUSTMENT),
+    ("SavingsPlanRecurringFee", "8", {"savingsPlan__TotalCommitmentToDate": "8", "savingsPlan__UsedCommitment": "7"},
+     "1", Category.PURCHASE),
+    ("RIFee", "100", {"reservation__UnusedAmortizedUpfrontFeeForBillingPeriod": "1.5",
+                      "reservation__UnusedRecurringFee": "2"}, "3.5", Category.PURCHASE),
+    ("Fee", "500", {"reservation__ReservationARN": "arn:aws:ec2:r/1"}, "0", Category.PURCHASE),
+    ("Tax", "3.21", {}, "3.21", Category.TAX),
+    ("Credit", "-0.25", {"lineItem__LineItemDescription": 'a "credit"\r\nof two lines, 2026'}, "-0.25", Category.CREDIT),
+    ("Refund", "-2.5", {"bill__BillType": "Refund"}, "-2.5", Category.ADJUSTMENT),
+    ("EdpDiscount", "-1.0E-10", {}, "-0.0000000001", Category.ADJUSTMENT),
+)  # fmt: skip
+
+
+def test_every_kind_of_line_of_a_usage_report_has_its_effective_cost(tmp_path: Path) -> None:
+    """With a byte order mark, lines that end as Windows ends them, and a description of two lines."""
+    more = {column.replace("__", "/") for _, _, columns, _, _ in EVERY_LINE for column in columns}
+    rows = [cur(place, cost, kind, **columns) for place, (kind, cost, columns, _, _) in enumerate(EVERY_LINE)]
+    path = tmp_path / "cur.csv.gz"
+    text = csv_text(rows, [*CUR_LEGACY, *sorted(more - set(CUR_LEGACY))])
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode()))
+    found = list(deliveries(Kind.AWS_CUR, path).charges())
+    wanted = [(kind, Decimal(cost), Decimal(spread), category) for kind, cost, _, spread, category in EVERY_LINE]
+    assert [(each.kind, each.amount, each.effective, each.category) for each in found] == wanted
+    assert [each.kind for each in found if each.correction] == ["Refund"]
+
+
+def test_the_second_usage_report_keeps_tags_as_json(tmp_path: Path, fleet: Fleet) -> None:
+    columns = ["bill_billing_period_start_date", "line_item_line_item_type", "line_item_usage_start_date",
+               "line_item_currency_code", "line_item_unblended_cost", "resource_tags"]  # fmt: skip
+    lines = [
+        ("2026-10-01 00:00:00.000", "Usage", "2026-10-03 00:00:00.000", "1.25", '{"user_model":"digits","aws_x":"1"}'),
+        ("2026-10-01T00:00:00.000Z", "Tax", "2026-10-01T00:00:00.000Z", "0.2", "{}"),
+    ]
+    path = tmp_path / "cur2.csv"
+    rows = [dict(zip(columns, (*line[:3], "USD", *line[3:]), strict=True)) for line in lines]
+    path.write_text(csv_text(rows, columns), "utf-8")
+    found = [Joiner(fleet, TagKeys()).join(each) for each in deliveries(Kind.AWS_CUR, path).charges()]
+    assert [each.standing for each in found] == [Standing.ATTRIBUTED, Standing.UNTAGGED]
+    assert found[0].place.model == "digits"
+    assert found[0].start == datetime(2026, 10, 3, tzinfo=UTC)
+
+
+def test_azure_rows_without_a_billing_period_belong_to_the_month_of_their_day(tmp_path: Path) -> None:
+    """Exports of pay-as-you-go accounts have no such column; some rows of the others leave it empty."""
+    payg = tmp_path / "payg.csv"
+    payg.write_text(
+        "SubscriptionGuid,UsageDateTime,MeterCategory,UsageQuantity,PreTaxCost,Currency,Tags\r\n"
+        'g,2026-10-05,VM,1,0.33,EUR,"""model"": ""digits"",""team"": ""vision"""\r\n',
+        "utf-8",
+    )
+    [charge] = deliveries(Kind.AZURE, payg).charges()
+    assert (charge.billing_start, charge.billing_end) == (date(2026, 10, 1), date(2026, 11, 1))
+    assert charge.tags == (("model", "digits"), ("team", "vision"))
+    other = tmp_path / "ea.csv"
+    other.write_text(
+        "Date,CostInBillingCurrency,BillingCurrencyCode,BillingPeriodStartDate,BillingPeriodEndDate,ChargeType\n"
+        "10/02/2026,4.0E-05,EUR,09/24/2026,10/23/2026,UnusedReservation\n10/31/2026,-0.004,EUR,,,RoundingAdjustment\n",
+        "utf-8",
+    )
+    found = list(deliveries(Kind.AZURE, other).charges())
+    assert [each.billing_start for each in found] == [date(2026, 9, 24), date(2026, 10, 1)]
+    assert [each.category for each in found] == [Category.USAGE, Category.ADJUSTMENT]
+    assert sum(each.amount for each in found) == Decimal("-0.00396")
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ('{"model":"digits","none":null,"n":1,"b":true}', (("b", "true"), ("model", "digits"), ("n", "1"))),
+        ('[{"key":"model","value":"digits"},{"Key":"n","Value":""}]', (("model", "digits"),)),
+        ("NULL", ()),
+        ("null", ()),
+        ("[]", ()),
+        ('["model"]', None),
+        ('[{"key":"a","value":"1"},{"key":"a","value":"2"}]', None),
+        ('{"model":', None),
+    ],
+)
+def test_focus_files_of_warehouses_are_read_or_refused_cell_by_cell(
+    tmp_path: Path, tags: str, expected: tuple[tuple[str, str], ...] | None
+) -> None:
+    names = ("billedcost", "EFFECTIVECOST", "BillingCurrency", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory",
+             "BillingPeriodStart", "BillingPeriodEnd", "Tags", "ServiceName")  # fmt: skip
+    first, after = "2026-10-01 00:00:00 UTC", "2026-11-01 00:00:00 UTC"
+    cells = ("1.1", "NULL", "EUR", first, after, "Usage", first, after, tags, "NULL")
+    path = tmp_path / "focus.csv"
+    path.write_text(csv_text([dict(zip(names, cells, strict=True))], names), "utf-8")
+    if expected is None:
+        with pytest.raises(InputError) as error:
+            list(deliveries(Kind.FOCUS, path).charges())
+        assert "focus.csv:2 Tags: F703" in problem_of(error)
+        return
+    [charge] = deliveries(Kind.FOCUS, path).charges()
+    assert charge.tags == expected
+    assert (charge.amount, charge.effective, charge.service) == (Decimal("1.1"), Decimal("1.1"), "")
+    assert charge.billing_end == date(2026, 11, 1)
+
+
 def test_a_focus_export_in_several_currencies_is_joined_and_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
