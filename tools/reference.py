@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from trimtab_config.spec import kinds, schema, shapes
 from trimtab_edge import cli as edge_cli
 from trimtab_kernel import codes, rules, vocabulary
 from trimtab_kernel.commandline import Command, Parser
@@ -22,6 +24,8 @@ from trimtab_kernel.problems import ExitCode
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs/reference"
 _WRITTEN = "<!-- Written by tools/reference.py from the code; a test keeps it current. -->\n\n"
+
+_FIGURE = "a number, bare (`0.02`) or with bounds (`{value: 0.02, low: 0.01, high: 0.03, grade: measured}`)"
 
 _EXIT_CODES = {
     ExitCode.DONE: "done",
@@ -148,6 +152,60 @@ def metrics_page() -> str:
     return "".join(parts)
 
 
+def _value(shape: shapes.Shape) -> str:
+    """What a field holds, in a few words."""
+    match shape:
+        case shapes.ScalarShape(scalar):
+            return scalar.expected
+        case shapes.BooleanShape():
+            return "`true` or `false`"
+        case shapes.ChoiceShape(values):
+            return ", ".join(f"`{value}`" for value in values)
+        case shapes.ListShape(item, _):
+            return "a list" if isinstance(item, shapes.ObjectShape) else f"a list of: {_value(item)}"
+        case shapes.MapShape(key, value, _):
+            below = "" if isinstance(value, shapes.ObjectShape) else f": {_value(value)}"
+            return f"by {key.name}{below}"
+        case shapes.ObjectShape():
+            return ""
+
+
+def _rows(path: str, shape: shapes.ObjectShape) -> Iterator[str]:
+    """The fields of an object and of what is below it, one row of a table each."""
+    for yaml, each in shape.fields.items():
+        place, inner = f"{path}.{yaml}", each.shape
+        while isinstance(inner, shapes.ListShape | shapes.MapShape):
+            inner = inner.item if isinstance(inner, shapes.ListShape) else inner.value
+        below = schema.summary(inner.type) if isinstance(inner, shapes.ObjectShape) else ""
+        if isinstance(inner, shapes.ObjectShape) and inner.bare:
+            below = _FIGURE
+        default = schema.default_of(shape.type, each)
+        shown = "" if default in (None, "") else f"default `{json.dumps(default, default=str)}`"
+        says = "; ".join(filter(None, (_value(each.shape), shown, below.removesuffix("."))))
+        yield f"| `{place}` | {'yes' if each.required else ''} | {_cell(says)} |\n"
+        if isinstance(inner, shapes.ObjectShape) and not inner.bare:
+            many = {shapes.ListShape: "[]", shapes.MapShape: ".*"}.get(type(each.shape), "")
+            yield from _rows(place + many, inner)
+
+
+def kinds_page() -> str:
+    """docs/reference/kinds.md."""
+    parts = [
+        "# Kinds\n\n",
+        _WRITTEN,
+        "What stands in a fleet's files, field by field. `[]` is each item of a list, `*` each name of an object. A field that is ",
+        "not listed is refused (F103), with the nearest right name. `trimtab schema KIND` prints the same for editors. ",
+        "How they hang together: [writing a fleet](../fleet.md).\n\n",
+    ]
+    for kind in kinds.KINDS:
+        parts.append(f"## {kind.name}\n\n`apiVersion: {kind.api_version}`. {schema.summary(kind.spec)}\n\n")
+        parts.append("| field | required | what it holds |\n|---|---|---|\n")
+        parts += _rows("metadata", shapes.shape_of(kinds.Metadata))
+        parts += _rows("spec", shapes.shape_of(kind.spec))
+        parts.append("\n")
+    return "".join(parts).rstrip() + "\n"
+
+
 def device_commands() -> Iterator[Command]:
     """The subcommands of `trimtab-edge`."""
     for name in edge_cli.COMMANDS:
@@ -158,7 +216,12 @@ def pages() -> dict[str, str]:
     """Every page by its name."""
     found = [("trimtab", command, extra) for command, extra in fleet_commands()]
     found += [("trimtab-edge", command, "edge") for command in device_commands()]
-    return {"cli.md": commands_page(found), "codes.md": codes_page(), "metrics.md": metrics_page()}
+    return {
+        "cli.md": commands_page(found),
+        "codes.md": codes_page(),
+        "kinds.md": kinds_page(),
+        "metrics.md": metrics_page(),
+    }
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -398,3 +398,53 @@ def test_an_on_device_model_needs_no_percentage_where_it_says_nothing_of_a_strat
     assert read_documents(files_of(on_device())).problems == ()
     codes = [problem.code for problem in read_documents(files_of(on_device(spec__updateStrategy={}))).problems]
     assert codes == ["F128"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "shop.north",
+            'expected a name without "." (RFC 1123 label), such as "camera-emea-1"; did you mean "shop-north"?',
+        ),
+        ("a" * 64, "expected at most 63 characters between two dots"),
+    ],
+)
+def test_a_group_is_named_as_its_service_and_its_devices_can_be(name: str, says: str) -> None:
+    """Before, a name with a dot was rendered to a Service that no cluster takes and a document that no device reads."""
+    text = "apiVersion: apexlogic.ai/v1\nkind: DeviceGroup\nmetadata: {{name: {}}}\nspec: {}\n"
+    sound = (
+        "{cluster: c, deviceCount: 1, hardware: {class: box, arch: arm64, cpu: '1', memory: 1Gi},"
+        " network: {priceClass: wired}, jurisdiction: EU, owner: {team: t}}"
+    )
+    [problem] = read_documents({"a.yaml": text.format(name, sound).encode()}).problems
+    assert (problem.code, problem.line, problem.field) == ("F104", 3, "metadata.name")
+    assert says in str(problem)
+    assert not read_documents({"a.yaml": text.format("a" * 63, sound).encode()}).problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ('"1.0.0"}', '"v1.0.0"}', 'did you mean "1.0.0"?'),
+        ("amd64", "x86_64", 'did you mean "amd64"?'),
+        ("\n---\n", "\n", 'the first one is on line 3; objects in one file are separated by lines of "---"'),
+        ("256Mi", "1 Gi", 'did you mean "1Gi"?'),
+        ("name: basket-kiosks", "name: Basket_Kiosks", 'did you mean "basket-kiosks"?'),
+        ("500m", "{{ cpu }}", 'a template such as "{{ name }}" is not filled in'),
+    ],
+)
+def test_a_usual_slip_is_named(old: str, new: str, hint: str) -> None:
+    """In the fleet that docs/fleet.md begins with."""
+    page = (Path(__file__).parents[2] / "docs/fleet.md").read_text("utf-8")
+    sound = page.partition("```yaml\n")[2].partition("```")[0]
+    assert read_documents({"a.yaml": sound.encode()}).problems == ()
+    assert old in sound
+    problems = read_documents({"a.yaml": sound.replace(old, new, 1).encode()}).problems
+    assert hint in [problem.hint for problem in problems]
+
+
+def test_what_a_merge_left_undone_is_named_at_its_first_line() -> None:
+    text = "apiVersion: apexlogic.ai/v1\n<<<<<<< HEAD\nkind: Hold\n=======\nkind: Model\n>>>>>>> change\n"
+    (problem,) = read_documents({"a.yaml": text.encode()}).problems
+    assert (problem.line, problem.got) == (2, "a merge conflict")

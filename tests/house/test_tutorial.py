@@ -1,4 +1,4 @@
-"""The commands of docs/tutorial.md do what the page shows, in the order in which it shows them."""
+"""The commands of a page of docs do what it shows, in the order in which it shows them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,6 +22,11 @@ class Shown:
     command: str
     output: str
     exit_code: int
+
+
+def shown_files(page: str) -> dict[str, str]:
+    """The YAML blocks that begin with a comment that is a path, by that path."""
+    return dict(re.findall(r"^```yaml\n# (\S+/\S+\.yaml)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
 
 
 def shown_commands(page: str) -> list[Shown]:
@@ -39,7 +46,12 @@ def as_pattern(output: str) -> str:
     return re.sub(r"(?m)^\\\.\\\.\\\.\\\n", "(?s:.*)", pattern).replace(r"\.\.\.", ".*")
 
 
-def test_every_command_shows_what_the_page_shows(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "least"), [("tutorial", 10), ("fleet", 3)])
+def test_every_command_shows_what_the_page_shows(tmp_path: Path, name: str, least: int) -> None:
+    page = (ROOT / f"docs/{name}.md").read_text("utf-8")
+    for file, content in shown_files(page).items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(content, "utf-8")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -47,8 +59,8 @@ def test_every_command_shows_what_the_page_shows(tmp_path: Path) -> None:
         "GIT_CONFIG_NOSYSTEM": "1",
         "COLUMNS": "200",
     }
-    commands = shown_commands((ROOT / "docs/tutorial.md").read_text("utf-8"))
-    assert len(commands) > 10
+    commands = shown_commands(page)
+    assert len(commands) >= least
     for shown in commands:
         result = subprocess.run(
             ["sh", "-c", shown.command],

@@ -11,6 +11,8 @@ from trimtab_kernel.problems import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from trimtab_config.spec.scalars import Scalar
+
 _SEPARATORS = re.compile("[-_ .]")
 _MAX_COMPARED = 100  # difflib takes quadratic time
 
@@ -34,6 +36,27 @@ def look_alike(text: str) -> str:
         if ord(character) > 127:
             name = unicodedata.name(character, "a character without name")
             return f"character {position} is U+{ord(character):04X} {name}, not ASCII"
+    return ""
+
+
+def mended(scalar: Scalar, text: str) -> str:
+    """A hint that names what the scalar accepts in place of ``text``, where one usual slip is all that is wrong; else ""."""
+    slips = (
+        text.removeprefix("v"),
+        text.replace(",", "."),
+        _SEPARATORS.sub("-", text),
+        text.replace(" ", ""),
+        text.upper(),
+        text.lower(),
+        _SEPARATORS.sub("-", text.lower()),
+    )
+    for candidate in slips:
+        if candidate != text and len(text) <= _MAX_COMPARED:
+            try:
+                scalar.parse(candidate)
+            except ValueError:
+                continue
+            return f"did you mean {quoted(candidate)}?"
     return ""
 
 

@@ -101,6 +101,7 @@ class Stream:
 
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
+_CONFLICT = re.compile(r"^<{7} .*\n(?s:.*\n)?={7}\n(?s:.*\n)?>{7} ", re.MULTILINE)
 _OTHER_MARKS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -159,6 +160,11 @@ def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Proble
         indentation = here[: len(here) - len(here.lstrip())]
         if "\t" in indentation or here[mark.column : mark.column + 1] == "\t":
             return Problem("F114", file, line, "", "a tab", "spaces", "YAML is indented with spaces only")
+    if conflict := _CONFLICT.search(text):
+        line = text.count("\n", 0, conflict.start()) + 1
+        return Problem(
+            "F101", file, line, "", "a merge conflict", "YAML", "keep one side, and take the three marks away"
+        )
     return Problem("F101", file, line, "", quoted(says, 200), "YAML", _syntax_hint(says))
 
 
@@ -336,7 +342,9 @@ class _Builder:
     def key(self, open_: _Open, parent: MapNode, node: Node) -> None:
         open_.key_line = node.line
         if not isinstance(node, TextNode):
-            self.add("F113", node.line, "a list or an object as a key", "text as a key")
+            # "{{" is an object as the key of another one.
+            hint = 'a template such as "{{ name }}" is not filled in' if isinstance(node, MapNode) else ""
+            self.add("F113", node.line, "a list or an object as a key", "text as a key", hint)
             open_.key = ""
             open_.skip = True
             return
@@ -346,6 +354,8 @@ class _Builder:
         if twice:
             first = parent.entries.get(node.text)
             where = f"the first one is on line {first.line}" if first else 'give a list instead: "<<: [*a, *b]"'
+            if node.text == "apiVersion":
+                where += '; objects in one file are separated by lines of "---"'
             self.add("F107", node.line, f"{quoted(node.text)} twice", "each key once", where)
             open_.skip = True
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from trimtab_config.spec.coherence import check_coherence
 from trimtab_config.spec.kinds import KINDS, Document, Kind, Metadata, Origin
 from trimtab_config.spec.limits import MAX_FILES, MAX_TOTAL_BYTES
-from trimtab_config.spec.nearest import did_you_mean, look_alike, nearest
+from trimtab_config.spec.nearest import did_you_mean, look_alike, mended, nearest
 from trimtab_config.spec.nodes import (
     LOST,
     ListNode,
@@ -353,6 +353,11 @@ class _Bad:
 
 
 _BAD: Final = _Bad()
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("x86_64", "x86-64", "x64"), "amd64"),
+    **dict.fromkeys(("aarch64", "armv8"), "arm64"),
+    **dict.fromkeys(("armv6l", "armv7", "armv7l", "armhf"), "arm"),
+}
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+", re.ASCII)
 _CLUSTER_FIELDS: Final = frozenset(
     {
@@ -531,7 +536,9 @@ class _DocumentReader:
         except ValueError as error:
             says = str(error)
             expected, hint = (says[9:], "") if says.startswith("expected ") else (scalar.expected, says)
-            return self.add("F104", path, node.line, _describe(node), expected, hint or look_alike(text))
+            return self.add(
+                "F104", path, node.line, _describe(node), expected, hint or look_alike(text) or mended(scalar, text)
+            )
 
     def take_boolean(self, shape: BooleanShape, node: Node, path: str, line: int) -> bool | _Bad:
         text = node.text if type(node) is TextNode and node.plain else ""
@@ -548,7 +555,9 @@ class _DocumentReader:
         value = shape.values.get(node.text)
         if value is not None:
             return value
-        return self.add("F104", path, node.line, quoted(node.text), expected, did_you_mean(node.text, shape.values))
+        meant = _OTHER_WORDS.get(node.text.lower(), "")
+        hint = f"did you mean {quoted(meant)}?" if meant in shape.values else did_you_mean(node.text, shape.values)
+        return self.add("F104", path, node.line, quoted(node.text), expected, hint)
 
 
 @cache

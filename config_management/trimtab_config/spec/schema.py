@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from trimtab_config.spec.kinds import CohortRule, HoldSpec, Kind, Metadata, Wave
@@ -80,8 +81,10 @@ def schema_file(kind: Kind) -> str:
 
 
 def summary(kind: type) -> str:
-    """What a kind or a part of one is, in a line."""
-    return " ".join((inspect.getdoc(kind) or "").replace("``", "").split())
+    """What a kind or a part of one is, in a line; its fields are named as in YAML."""
+    text = " ".join((inspect.getdoc(kind) or "").replace("``", "").split())
+    names = {each.name: yaml for yaml, each in shape_of(kind).fields.items() if "_" in each.name}
+    return re.sub(r"\b\w+\b", lambda word: names.get(word[0], word[0]), text)
 
 
 def _schema(shape: Shape, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _define(shape: ObjectShape, definitions: dict[str, Any]) -> str:
     properties = {}
     for yaml, field in shape.fields.items():
         below = _schema(field.shape, definitions)
-        default = _default(shape.type, field)
+        default = default_of(shape.type, field)
         properties[yaml] = below if default is None else {**below, "default": default}
     schema: dict[str, Any] = {
         "description": summary(shape.type),
@@ -131,7 +134,7 @@ def _define(shape: ObjectShape, definitions: dict[str, Any]) -> str:
     return name
 
 
-def _default(kind: type, field: FieldShape) -> Any:  # noqa: ANN401 - any JSON value
+def default_of(kind: type, field: FieldShape) -> Any:  # noqa: ANN401 - any JSON value
     """The default worth showing: a scalar, a word, a boolean. An object's defaults show in its own fields."""
     if field.required or not isinstance(field.shape, ScalarShape | ChoiceShape | BooleanShape):
         return None
