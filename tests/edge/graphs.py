@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 from onnx import parser
 
 ELEMENT = {
@@ -92,3 +93,41 @@ def never_runs() -> bytes:
         <int64[2] wrong = {-1, 3}>
         { y = Reshape (x, wrong) }
     """)
+
+
+def counter() -> bytes:
+    """``y = x + n``, one by one: how long it takes depends on the value of ``n`` (INT64 []) alone; ``x`` is FP32 []."""
+    return _turns("int64 n, float x", "")
+
+
+def endless() -> bytes:
+    """Does not answer within any patience, whatever ``x`` (FP32 []) is."""
+    return _turns("float x", "int64 n = {9223372036854775807}, ")
+
+
+def _turns(inputs: str, constants: str) -> bytes:
+    return onnx_bytes(f"""
+        turns ({inputs}) => (float y)
+        <{constants}bool go = {{1}}, float one = {{1.0}}>
+        {{
+            y = Loop (n, go, x) <body = turn (int64 i, bool on, float v) => (bool on_out, float v_out)
+                {{ on_out = Identity (on)
+                   v_out = Add (v, one) }}>
+        }}
+    """)
+
+
+def with_outside_weights(location: str) -> bytes:
+    """``y = x w`` (FP32 [N, 4] to [N, 1]), whose weights are 16 bytes of the file ``location``."""
+    model = onnx.load_from_string(
+        onnx_bytes(
+            "outside (float[N, 4] x) => (float[N, 1] y) <float[4, 1] w = {1.0, 1.0, 1.0, 1.0}> { y = MatMul (x, w) }"
+        )
+    )
+    [weights] = model.graph.initializer
+    weights.ClearField("float_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", "16")):
+        weights.external_data.add(key=key, value=value)
+    content: bytes = model.SerializeToString()
+    return content

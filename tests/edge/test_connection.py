@@ -157,8 +157,8 @@ REQUESTS = st.one_of(
     st.lists(BODIES.filter(lambda body: len(body) < 100), max_size=4).map(
         lambda parts: (chunked(parts, b"x-trailer: 1\r\n"), b"POST /now " + b"".join(parts))
     ),
-    st.just((b"\r\nGET /a?b HTTP/1.1\r\n\r\n", b"GET /a?b ")),
-    st.just((b"GET /u HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", b"GET /u ")),
+    st.just((b"\r\nGET /a?b HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /a?b ")),
+    st.just((b"GET /u HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n", b"GET /u ")),
 )
 
 
@@ -324,8 +324,8 @@ def test_a_request_that_is_refused_by_its_head_costs_its_body_and_not_the_connec
 @pytest.mark.parametrize(
     ("head", "closes", "said"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", False, b""),
-        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", True, b"close"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", False, b""),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nConnection: close\r\n\r\n", True, b"close"),
         (b"GET / HTTP/1.0\r\n\r\n", True, b"close"),
         (b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", False, b"keep-alive"),
         (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", False, b""),
@@ -421,7 +421,7 @@ def spoken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def wait_answered(connected: Callable[[], Any]) -> None:
     deadline = time.monotonic() + 30
-    ready = b"GET /v2/models/slow/ready HTTP/1.1\r\nconnection: close\r\n\r\n"
+    ready = b"GET /v2/models/slow/ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     while not exchange(connected, ready).startswith(b"HTTP/1.1 200"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -461,7 +461,7 @@ def test_an_answer_larger_than_every_buffer_arrives_whole(spoken: Callable[[], A
     head = json.dumps({"inputs": [rows]}).encode()
     length = b"Inference-Header-Content-Length: %d" % len(head)
     one = post(head + bytes(320_000), length, target=INFER)
-    received = exchange(spoken, one, one, one.replace(b"Host: x", b"Connection: close"))
+    received = exchange(spoken, one, one, one.replace(b"Host: x", b"Host: x\r\nConnection: close"))
     assert received.count(b'"shape":[20000]') == 6
     assert received.endswith(b"]}]}")
 

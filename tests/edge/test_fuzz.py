@@ -152,10 +152,10 @@ class Client:
 
 
 def check_reply(request: hostility.Request, status: int, headers: dict[str, str], body: bytes) -> None:
-    """A refusal blames the client in JSON; "too busy" and "too late" only where one explanation or a timeout was asked."""
+    """A refusal blames the client in JSON; "too busy" and "too late" only where an explanation or a timeout was asked."""
     shown = (status, body[:300], request.content[:400])
     busy = status == 503 and b"/explain" in request.content[:100] and "retry-after" in headers
-    late = status == 504 and b"timeout" in request.content
+    late = status == 504 and (b"timeout" in request.content or b"deadline_ms" in request.content)
     assert 200 <= status < 500 or busy or late, shown
     if status >= 400 and not request.head:
         message = json.loads(body)["error"]

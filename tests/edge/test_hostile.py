@@ -110,6 +110,37 @@ def test_what_is_no_proper_http_is_refused_or_ignored_never_a_server_error(serve
     assert reply == b"" or status(reply) < 500, reply[:200]
 
 
+SHOWN = b'{"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}'
+INFER = b"/v2/models/adder/infer"
+AS_WRITTEN = {
+    "no host": (b"GET /v2 HTTP/1.1\r\nconnection: close\r\n\r\n", [400]),
+    "two hosts": (b"GET /v2 HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n", [400]),
+    "0.9": (b"GET /v2\r\n\r\n", [400]),
+    "1.0 without a host": (b"GET /v2 HTTP/1.0\r\n\r\n", [200]),
+    "1.0 that stays": (b"GET /v2 HTTP/1.0\r\nconnection: keep-alive\r\n\r\nGET /v2 HTTP/1.0\r\n\r\n", [200, 200]),
+    "absolute form": (b"GET http://x:80/v2/models/adder?a=b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", [200]),
+    "escaped name": (b"GET /v2/models/%61dder HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", [200]),
+    "escaped slash": (b"GET /v2/models/adder%2fready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", [404]),
+    "chunks, an extension, a trailer, and more behind": (
+        b"POST " + INFER + b" HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5;a=b\r\n" + SHOWN[:5]
+        + b"\r\n%x\r\n" % len(SHOWN[5:]) + SHOWN[5:] + b"\r\n0\r\nx: y\r\n\r\n"
+        + b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        [200, 200],
+    ),
+    "a word before the body": (
+        b"POST " + INFER + b" HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        % len(SHOWN) + SHOWN,
+        [100, 200],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "statuses"), AS_WRITTEN.values(), ids=AS_WRITTEN.keys())
+def test_http_as_its_standard_has_it(server: Server, data: bytes, statuses: list[int]) -> None:
+    reply = talk(server, data)
+    assert [int(part[:3]) for part in reply.split(b"HTTP/1.1 ")[1:]] == statuses, reply
+
+
 def test_a_malformed_head_gets_a_json_error(server: Server) -> None:
     head, _, body = talk(server, MALFORMED["bad header"]).partition(b"\r\n\r\n")
     assert b"400 Bad Request" in head

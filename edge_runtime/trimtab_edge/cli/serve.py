@@ -90,8 +90,8 @@ def _configure_limits(parser: argparse.ArgumentParser) -> None:
         help="threads that work on one request (default: what a short calibration of each model finds)",
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", type=seconds, metavar="SECONDS",
-        help="time for a request that names none; a later answer is 504 (default: no limit)",
+        "--timeout", type=seconds, default=60.0, metavar="SECONDS",
+        help="time for a request that names none; a later answer is 504; 0: no limit (default: 60)",
     )  # fmt: skip
     parser.add_argument(
         "--memory-limit", type=count(1, 2**60), metavar="BYTES",

@@ -280,14 +280,23 @@ class Connection(asyncio.Protocol):
             raise _HeadError
         request = Request(parser.get_method(), self._target, headers, self._client)
         request.keep_alive = parser.should_keep_alive()
-        request.old = parser.get_http_version() == "1.0"
+        version = parser.get_http_version()
+        request.old = version == "1.0"
+        hosts = 0
         for name, value in headers:
-            if name == b"content-length":
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
                 request.length = int(value)
             elif name == b"transfer-encoding":
                 request.chunked = True
             elif name == b"expect":
                 request.expects = value.lower() == b"100-continue" and not request.old
+        if hosts > 1 or (
+            version != "1.0" and not (hosts and version == "1.1")
+        ):  # RFC 9112, 3.2; and what is older than 1.0
+            self._refuse(_unframed("expected http/1.1 with one host header, or http/1.0"))
+            raise _HeadError
         self._request, self._size, self._silent, self._parts = request, 0, 0, []
         if request.length > listening.max_body:
             self._spoil(Fault.TOO_LARGE)

@@ -36,13 +36,15 @@ class Engine:
     warm_up: WarmUp | None
 
 
-def load_engine(content: bytes, digest: Digest, place: str, cache: Path, options: EngineOptions) -> Engine:
-    """Load, warm up and tune. ``cache`` is the file beside the model; ``place`` is for messages.
+def load_engine(
+    content: bytes, digest: Digest, place: str, cache: Path, options: EngineOptions, *, beside: Path | None = None
+) -> Engine:
+    """Load, warm up and tune. ``cache`` is the file beside the model; ``place`` is for messages; ``beside`` as for a session.
 
     Raises :class:`InputError` (E402) where the model does not load or does not run. A cache that cannot be written is no
     reason to fail: the choice is made again next time.
     """
-    load = partial(_load, content, place, options.wanted or providers.choose(available_providers()))
+    load = partial(_load, content, place, options.wanted or providers.choose(available_providers()), beside)
     if options.threads is not None:
         return load(options.threads)[0]
     cores = calibration.processor_cores()
@@ -66,9 +68,11 @@ def load_engine(content: bytes, digest: Digest, place: str, cache: Path, options
     return alone if threads == 1 else load(threads)[0]
 
 
-def _load(content: bytes, place: str, wanted: tuple[str, ...], threads: int) -> tuple[Engine, float]:
+def _load(
+    content: bytes, place: str, wanted: tuple[str, ...], beside: Path | None, threads: int
+) -> tuple[Engine, float]:
     started = time.monotonic()
-    session = OnnxSession(content, place, threads=threads, wanted=wanted)
+    session = OnnxSession(content, place, threads=threads, wanted=wanted, beside=beside)
     took = time.monotonic() - started
     return Engine(session, session.warm_up()), took
 

@@ -21,6 +21,7 @@ from trimtab_edge.serving.model import Answer
 from trimtab_edge.serving.offload import SECONDS as OFFLOAD_SECONDS
 from trimtab_edge.serving.offload import OffloadError
 from trimtab_edge.serving.session import Cancellation
+from trimtab_edge.serving.watchdog import LIMIT, Watchdog
 from trimtab_kernel import vocabulary
 from trimtab_kernel.problems import quoted
 
@@ -86,12 +87,14 @@ class Execution:
         self._offload = offload
         self._conduct = conduct
         self._state = state
+        self._watchdog = Watchdog()
         self._places: dict[str, _Place] = {}
         self._batchers: dict[int, tuple[ServedModel, Batcher]] = {}
 
     def close(self) -> None:
         """End the threads once they are idle, and write down what was used."""
         self.pool.shutdown(wait=True)
+        self._watchdog.close()
         if self._offload is not None:
             self._offload.close()
         for place in self._places.values():
@@ -127,7 +130,9 @@ class Execution:
             self._check_memory(prepared)
             if place.batching is not None or not served.pacing.in_place(prepared.elements):
                 return self._later(served, request, prepared, place)
-            answer = served.run(request, prepared)
+            answer = self._in_place(served, request, prepared)
+            if answer is None:
+                return self._later(served, request, prepared, place)
         except RequestError as error:
             if budget is None or error.fault is not Fault.OVERLOADED:
                 raise
@@ -136,6 +141,20 @@ class Execution:
         if budget is not None or guard is not None:
             self._settled(served, prepared, answer, place)
         return answer
+
+    def _in_place(self, served: ServedModel, request: InferRequest, prepared: Prepared) -> Answer | None:
+        """Run it on this thread; None where it took so long that it was ended, and has to be run beside the others."""
+        began = time.monotonic()
+        try:
+            return served.run(request, prepared, self._watchdog.begin())
+        except RequestError as error:
+            if error.fault is not Fault.DEADLINE:
+                raise
+            if time.monotonic() - began >= LIMIT:
+                served.pacing.surprised()
+            return None
+        finally:
+            self._watchdog.end()
 
     def _check_memory(self, prepared: Prepared) -> None:
         if self._headroom is not None and self._headroom.refuses_request(prepared.size):

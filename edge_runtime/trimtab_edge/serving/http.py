@@ -81,8 +81,9 @@ class _Route:
     __slots__ = ("infers", "model", "parts", "path", "takes_body", "version")
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self.parts = parts = tuple(path.strip("/").split("/"))
+        """``path`` as it came: a slash that is escaped belongs to a name (RFC 3986, 2.2)."""
+        self.path = unquote(path)
+        self.parts = parts = tuple(unquote(part) for part in path.strip("/").split("/"))
         self.infers = self.takes_body = False
         self.model, self.version = "", None
         match parts:
@@ -96,7 +97,7 @@ class _Route:
 
 def _route(target: bytes) -> _Route:
     try:
-        return _Route(unquote((httptools.parse_url(target).path or b"").decode("ascii")))
+        return _Route((httptools.parse_url(target).path or b"").decode("ascii"))
     except (httptools.HttpParserError, UnicodeDecodeError):
         return _Route(target.decode("latin-1"))
 

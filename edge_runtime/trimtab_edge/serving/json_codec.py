@@ -290,7 +290,7 @@ def _array(values: list[Any], dtype: np.dtype[Any], datatype: str, place: str) -
 def _sentence(error: ValueError) -> str:
     # msgspec's texts name the place in the document and the types, never the value.
     text = str(error)
-    return text[:1].lower() + text[1:]
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]
 
 
 class Body(msgspec.Struct, frozen=True, gc=False):

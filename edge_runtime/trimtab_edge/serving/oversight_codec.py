@@ -159,4 +159,4 @@ def _one(explanation: Explanation) -> dict[str, Any]:
 def _sentence(error: ValueError) -> str:
     # msgspec's texts name the place in the document and the types, never the value.
     text = printable(str(error), 300)
-    return text[:1].lower() + text[1:]
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]

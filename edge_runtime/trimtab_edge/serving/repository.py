@@ -31,7 +31,17 @@ from trimtab_edge.serving.model import ServedModel
 from trimtab_edge.serving.notices import Notices
 from trimtab_edge.serving.oversight import Oversight
 from trimtab_edge.serving.pacing import Pacing
-from trimtab_edge.serving.storage import Sighting, look, models, places, read_description_beside, read_files, versions
+from trimtab_edge.serving.storage import (
+    Sighting,
+    look,
+    models,
+    passed_over,
+    places,
+    read_description_beside,
+    read_files,
+    versions,
+    weights_size,
+)
 from trimtab_kernel.identity import IdentityError, Version
 from trimtab_kernel.problems import InputError, Problem, printable, quoted
 
@@ -119,6 +129,7 @@ class ModelRepository:
         """Called on the event loop for each version that is about to answer."""
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._unreadable = ""
+        self._overlooked: list[str] = []
         self._places: list[Path] = [directory]
         # Looking, loading and unloading are done by one at a time.
         self._turn = asyncio.Lock()
@@ -251,6 +262,11 @@ class ModelRepository:
                 if sighting is not None:
                     found.append((model, sighting))
             self._unreadable = ""
+            overlooked = passed_over(self._directory)
+            for reason in overlooked:
+                if reason not in self._overlooked:
+                    _log.warning("passed over: %s", printable(reason, 300))
+            self._overlooked = overlooked
         except OSError as error:
             if self._unreadable != str(error):
                 self._unreadable = str(error)
@@ -319,7 +335,10 @@ class ModelRepository:
             files = read_files(self._directory, sighting)
             description, digest = files.description, files.digest
             cache = self._directory / sighting.directory / CACHE_FILE
-            engine = load_engine(files.content, digest, place, cache, self._engine)
+            # A digest is of the model's file alone, so where one is stated no other file may hold weights.
+            verified = sighting.digest is not None or description.digest is not None
+            beside = None if verified else self._directory / sighting.directory
+            engine = load_engine(files.content, digest, place, cache, self._engine, beside=beside)
             session, pacing = engine.session, Pacing()
             if engine.warm_up is not None:
                 pacing.observe(engine.warm_up.elements, engine.warm_up.seconds)
@@ -333,8 +352,9 @@ class ModelRepository:
 
     def _check_room(self, sighting: Sighting, place: str) -> None:
         """In the loader thread. Raises MemoryError where loading would take more memory than there is."""
-        stamp = sighting.stamps[1]
-        reason = self._headroom.refuses_load(stamp[2]) if self._headroom is not None and stamp is not None else ""
+        if self._headroom is None:
+            return
+        reason = self._headroom.refuses_load(weights_size(self._directory, sighting))
         if reason:
             raise MemoryError(str(Problem("E408", place, 0, "", reason, "a model that fits")))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,14 +27,18 @@ from trimtab_kernel.problems import InputError, Problem, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 PLATFORM = "onnxruntime_onnx"
 VERSION: str = onnxruntime.__version__
 INTRA_SPINNING = "session.intra_op.allow_spinning"
 INTER_SPINNING = "session.inter_op.allow_spinning"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 _WARM_UP_RUNS = 3
 _WARM_UP_SECONDS = 0.2
 """A model whose first run takes longer is warm enough after it."""
+_WARM_UP_LIMIT = 60.0
+"""One whose first run takes so long does not answer: other models wait for their turn to be loaded."""
 _FATAL_ONLY = 4
 _ONNX_BFLOAT16 = 16
 """TensorProto.DataType of onnx.proto."""
@@ -85,8 +91,10 @@ def available_providers() -> list[str]:
     return found
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def _options(threads: int, beside: str) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
+    # Without it weights of other files would be looked for in the process's working directory.
+    options.add_session_config_entry(WEIGHTS_FOLDER, beside)
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -111,14 +119,21 @@ class OnnxSession:
     """One loaded model. Any number of threads may run it at once."""
 
     def __init__(
-        self, content: bytes, file: str, *, threads: int = 1, wanted: Sequence[str] = (providers.CPU,)
+        self,
+        content: bytes,
+        file: str,
+        *,
+        threads: int = 1,
+        wanted: Sequence[str] = (providers.CPU,),
+        beside: Path | None = None,
     ) -> None:
         """Raises :class:`InputError` (E402) where onnxruntime refuses ``content``; ``file`` is for the message.
 
         ``threads`` work on one request. ``wanted`` are execution providers, best first; one that fails here is left out.
+        ``beside`` is the directory whose files may hold weights (ONNX's external data); None: ``content`` holds them all.
         """
         before = native_threads() if threads > 1 else frozenset()
-        self._session = _made(content, file, threads, wanted)
+        self._session = _made(content, file, threads, wanted, beside)
         self.threads = threads
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         """What onnxruntime says it uses, best first."""
@@ -147,11 +162,12 @@ class OnnxSession:
         """Outputs that are no tensors (sequences, maps): V2 has no form for them, so they are not served."""
         self._file = file
 
-    def warm_up(self) -> WarmUp | None:
+    def warm_up(self, limit: float = _WARM_UP_LIMIT) -> WarmUp | None:
         """Run on zeros, every size that a request may choose being 1, so that the first request finds everything made.
 
         Zeros of such a size are no proper input of every model, so an error is one of the model only where at most the
-        first size is open and no text is asked for: then raises :class:`InputError` (E402).
+        first size is open and no text is asked for: then raises :class:`InputError` (E402), and where a run did not end
+        within ``limit`` seconds.
         """
         specs = self.signature.inputs
         feeds = {
@@ -167,16 +183,25 @@ class OnnxSession:
         )
         names = [spec.name for spec in self.signature.outputs]
         fastest, quickest, spent, runs = math.inf, math.inf, 0.0, 0
+        stop = Cancellation()
+        timer = threading.Timer(limit, stop.ask)
+        timer.start()
         try:
             while runs < _WARM_UP_RUNS and spent < _WARM_UP_SECONDS:
                 at = time.perf_counter()
-                _, cpu = self._timed(names, feeds, None)
+                _, cpu = self._timed(names, feeds, stop)
                 took = time.perf_counter() - at
                 fastest, quickest, spent, runs = min(fastest, cpu), min(quickest, took), spent + took, runs + 1
         except Exception as error:  # onnxruntime's errors share no base class
+            if stop.is_asked:
+                got = f"a first run that had not ended after {limit:g} s"
+                raise InputError(Problem("E402", self._file, 0, "", got, "a model that answers sooner")) from None
             if proper:
                 raise InputError(_problem(self._file, error)) from None
             return None
+        finally:
+            timer.cancel()
+            timer.join()
         return WarmUp(sum(array.size for array in feeds.values()), fastest, quickest)
 
     def config_entry(self, name: str) -> str:
@@ -235,12 +260,18 @@ class OnnxSession:
         ]
 
 
-def _made(content: bytes, file: str, threads: int, wanted: Sequence[str]) -> onnxruntime.InferenceSession:
+def _made(
+    content: bytes, file: str, threads: int, wanted: Sequence[str], beside: Path | None
+) -> onnxruntime.InferenceSession:
+    folder = os.devnull if beside is None else str(beside.resolve())
     try:
-        return onnxruntime.InferenceSession(content, sess_options=_options(threads), providers=list(wanted))
+        return onnxruntime.InferenceSession(content, sess_options=_options(threads, folder), providers=list(wanted))
     except Exception as error:  # onnxruntime's errors share no base class
         if len(wanted) > 1:
-            return _made(content, file, threads, wanted[1:])
+            return _made(content, file, threads, wanted[1:], beside)
+        if beside is None and "external data" in str(error).lower():
+            expected = "all weights within the file, since its digest says nothing of others"
+            raise InputError(Problem("E402", file, 0, "", "weights in other files", expected)) from None
         raise InputError(_problem(file, error)) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Stamp: TypeAlias = "tuple[int, int, int] | None"
 """Inode, modification time in nanoseconds and size: enough to see that a file was replaced."""
 MAX_MODEL_BYTES = 4 * 1024**3
+_LISTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,44 @@ def models(directory: Path) -> list[str]:
             if entry.is_dir():
                 found.append(entry.name)
     return sorted(found)
+
+
+def passed_over(directory: Path) -> list[str]:
+    """Directories that hold an ONNX file where none is looked for, each with the reason. Raises OSError."""
+    found = []
+    with os.scandir(directory) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    for name in names:
+        try:
+            parse_name(name)
+        except IdentityError as error:
+            if any(_is_file(directory / name / below / layout.MODEL_FILE) for below in ("", *_below(directory / name))):
+                found.append(f"{quoted(name)} is no name of a model: {error}")
+            continue
+        if _is_file(directory / name / layout.MODEL_FILE):
+            found.append(f"{name}/{layout.MODEL_FILE} belongs into a directory of its version, such as {name}/1.0.0")
+        found += [
+            f"{quoted(f'{name}/{below}')} is no version: expected one such as 1.0.0"
+            for below in _below(directory / name)
+            if not _is_version(below) and _is_file(directory / name / below / layout.MODEL_FILE)
+        ]
+    return found
+
+
+def _below(directory: Path) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            listed = itertools.islice(entries, _LISTED)
+            return sorted(entry.name for entry in listed if not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, or not to be entered
+        return False
 
 
 def look(directory: Path, model: str) -> Sighting | None:
@@ -156,6 +196,19 @@ def _sighting(
     place = directory / model / folder
     stamps = (active_stamp, _stamp(place / layout.MODEL_FILE), _stamp(place / layout.DESCRIPTION_FILE))
     return Sighting(version, digest, f"{model}/{folder}", stamps)
+
+
+def weights_size(directory: Path, sighting: Sighting) -> int:
+    """Bytes of the model's file, and of others beside it that may hold its weights; 0 where they cannot be read."""
+    place = directory / sighting.directory
+    try:
+        with os.scandir(place) as entries:
+            sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    except OSError:
+        return 0
+    if sighting.digest is not None:
+        return sizes.get(layout.MODEL_FILE, 0)
+    return sum(sizes.values())
 
 
 def read_description_beside(directory: Path, sighting: Sighting) -> ModelDescription:
