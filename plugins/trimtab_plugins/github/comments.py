@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from github.Issue import Issue
     from github.IssueComment import IssueComment
+    from github.NamedUser import NamedUser
+    from github.Organization import Organization
     from github.Repository import Repository
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._/-]{0,99}", re.ASCII)
@@ -54,10 +56,11 @@ def upsert(repository: Repository, account: int, number: int, key: str, text: st
         issue = repository.get_issue(number)
         own = _own(issue, account, first)
         if not own:
-            issue.create_comment(body)
+            created = issue.create_comment(body)
+            # A list that does not have it yet is no error: the next run finds what is double.
             own = _own(issue, account, first)
             _remove(own[1:])
-            return Written("created", own[0].html_url)
+            return Written("created", (own[0] if own else created).html_url)
         kept = own[0]
         _remove(own[1:])
         return _edited(kept, with_grade_of(kept.body, body))
@@ -85,9 +88,15 @@ def _own(issue: Issue, account: int, first: str) -> list[IssueComment]:
     found = [
         comment
         for comment in issue.get_comments()
-        if comment.user.id == account and comment.body.replace("\r\n", "\n").partition("\n")[0] == first
+        if _author(comment) == account and comment.body.replace("\r\n", "\n").partition("\n")[0] == first
     ]
     return sorted(found, key=lambda comment: comment.id)
+
+
+def _author(comment: IssueComment) -> int | None:
+    """The account that wrote it; None where the account is gone, of which GitHub then says nothing."""
+    user: NamedUser | Organization | None = comment.user
+    return None if user is None else user.id
 
 
 def _remove(doubles: list[IssueComment]) -> None:

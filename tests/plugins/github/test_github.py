@@ -112,6 +112,18 @@ def test_a_marker_that_somebody_else_wrote_is_neither_read_nor_overwritten(stand
     assert "device groups change" in ours
 
 
+def test_a_comment_whose_author_is_gone_is_nobodys(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitHub's schema has no author then."""
+    eve = connect(stand.rig.base_url, Auth.Token(EVE.token), 0).get_repo("acme/fleet")
+    eve.get_issue(1).create_comment(f"{marker('fleet')}\nwritten before the account went")
+    whole = stand.rig.comment_json
+    gone = {"user": None}
+    monkeypatch.setattr(stand.rig, "comment_json", lambda each: whole(each) | (gone if each.user.id == EVE.id else {}))
+    assert main(stand.arguments("--pull", "1")) == 0
+    assert main(stand.arguments("--pull", "1")) == 0
+    assert len(stand.bodies()) == 2
+
+
 def test_runs_at_once_leave_one_comment(stand: Stand) -> None:
     def call() -> None:
         repository = connect(stand.rig.base_url, Auth.Token(APP.token), 0).get_repo("acme/fleet")
