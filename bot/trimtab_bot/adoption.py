@@ -14,6 +14,7 @@ from trimtab_bot.inbox.interface import FactKind
 from trimtab_bot.records import FactLine
 from trimtab_config.githost.interface import ProposalState
 from trimtab_config.restore.proof import object_key
+from trimtab_config.sources.selection import is_manifest
 from trimtab_config.spec.kinds import HoldSpec
 from trimtab_config.spec.reader import read_documents
 from trimtab_kernel.problems import InputError, printable
@@ -21,6 +22,7 @@ from trimtab_kernel.problems import InputError, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trimtab_bot.changes.history import FleetAt, History
     from trimtab_bot.configuration import Configuration
     from trimtab_bot.remedies.interface import Draft, Situation
     from trimtab_config.githost.interface import GitHost
@@ -60,8 +62,67 @@ def adoptable(
 
     Raises OutsideError where the host does not answer.
     """
+    incident = situation.incident
     base = situation.history.fleet(situation.head)
-    prefix = f"{situation.history.path}/" if situation.history.path else ""
+    for pull in peoples(host, configuration):
+        if key_of(pull) not in taken:
+            found = judged(configuration, situation.history, base, pull, draft, (incident.model, incident.version))
+            if found is not None:
+                return found
+    return None
+
+
+def peoples(host: GitHost, configuration: Configuration) -> tuple[HostProposal, ...]:
+    """The open pull requests of people whom we know, for our branch, the oldest first. Raises OutsideError."""
+    found = [
+        pull
+        for pull in host.proposals(ProposalState.OPEN)
+        if not pull.key and pull.base_branch == configuration.branch and proposer_of(configuration, pull)
+    ]
+    return tuple(sorted(found, key=lambda each: each.number)[:_MOST])
+
+
+def key_of(pull: HostProposal) -> str:
+    """The key of a person's pull request at exactly this commit."""
+    return f"{PREFIX}{pull.number}/{pull.head[:12]}"
+
+
+def only_the_fleet(history: History, base: str, pull: HostProposal) -> FleetAt | None:
+    """The fleet of a pull request that is not behind ``base`` and changes nothing but the fleet, without problems; else None."""
+    prefix = f"{history.path}/" if history.path else ""
+    try:
+        if not history.repository.is_ancestor(base, pull.head):
+            return None  # behind the branch: what its merge would give is not what its tree shows
+        # Nothing but the fleet: whatever else it changes, nobody has proven.
+        paths = history.repository.changed_paths(base, pull.head)
+        fleet = history.fleet(pull.head)
+    except InputError:
+        return None  # a commit that is not in this repository, such as a fork's
+    if fleet.problems or not all(path.startswith(prefix) and is_manifest(path.removeprefix(prefix)) for path in paths):
+        return None
+    # Of files that change every object is ours: somebody else's beside them (another tool's, a list of values) is unproven.
+    before = history.fleet(base).files
+    for path in paths:
+        name = path.removeprefix(prefix)
+        for files in (before, fleet.files):
+            if name in files and read_documents({name: files[name]}).skipped:
+                return None
+    return fleet
+
+
+def judged(
+    configuration: Configuration,
+    history: History,
+    base: FleetAt,
+    pull: HostProposal,
+    draft: Draft,
+    version: tuple[str, str],
+) -> Adopted | None:
+    """The pull request where it does on ``base`` what ``draft`` would for (model, ``version``); None where it does not."""
+    fleet = only_the_fleet(history, base.commit, pull)
+    if fleet is None:
+        return None
+    prefix = f"{history.path}/" if history.path else ""
     planned: dict[str, bytes] = dict(base.files)
     for path, content in draft.changes.items():
         name = path.removeprefix(prefix)
@@ -69,32 +130,16 @@ def adoptable(
             planned.pop(name, None)
         else:
             planned[name] = content
-    model, version = situation.incident.model, situation.incident.version
-    expected = _objects(planned, model, version)
-    for pull in sorted(host.proposals(ProposalState.OPEN), key=lambda each: each.number)[:_MOST]:
-        if pull.key or pull.base_branch != configuration.branch:
-            continue
-        proposer = proposer_of(configuration, pull)
-        if not proposer or f"{PREFIX}{pull.number}/{pull.head[:12]}" in taken:
-            continue
-        try:
-            if not situation.history.repository.is_ancestor(situation.head, pull.head):
-                continue  # behind the branch: what its merge would give is not what its tree shows
-            # Nothing but the fleet: whatever else it changes, nobody has proven.
-            paths = situation.history.repository.changed_paths(situation.head, pull.head)
-            fleet = situation.history.fleet(pull.head)
-        except InputError:
-            continue  # a commit that is not in this repository, such as a fork's
-        outside = [path for path in paths if not path.startswith(prefix) or not path.endswith((".yaml", ".yml"))]
-        if outside or fleet.problems or _objects(fleet.files, model, version) != expected:
-            continue
-        by = f"{printable(pull.opened_by.name, 100)} ({proposer})"
-        facts = (
-            FactLine("Opened by", f"{by} as pull request {pull.number}; the bot only proved it", FactKind.FACT),
-            FactLine("Same as the bot's plan", f"{len(expected)} objects compared, all equal", FactKind.FACT),
-        )
-        return Adopted(pull.number, pull.head, pull.branch, proposer, facts)
-    return None
+    expected = _objects(planned, *version)
+    if _objects(fleet.files, *version) != expected:
+        return None
+    proposer = proposer_of(configuration, pull)
+    by = f"{printable(pull.opened_by.name, 100)} ({proposer})"
+    facts = (
+        FactLine("Opened by", f"{by} as pull request {pull.number}; the bot only proved it", FactKind.FACT),
+        FactLine("Same as the bot's plan", f"{len(expected)} objects compared, all equal", FactKind.FACT),
+    )
+    return Adopted(pull.number, pull.head, pull.branch, proposer, facts)
 
 
 def proposer_of(configuration: Configuration, pull: HostProposal) -> str:

@@ -25,6 +25,7 @@ from trimtab_bot.ledger.sqlite import SqliteLedger
 from trimtab_bot.loop import Loop
 from trimtab_bot.moments import moment_text, rounded
 from trimtab_bot.narration.template import TemplateNarrator
+from trimtab_bot.recognition import Recognition
 from trimtab_bot.recording import Scribe
 from trimtab_bot.response import Response
 from trimtab_bot.service import DecisionService
@@ -129,6 +130,16 @@ def assemble(
         clock=now,
         delivery=delivery,
     )
+    recognition = Recognition(
+        configuration=configuration,
+        store=fenced,
+        history=history,
+        host=ports.host,
+        world=world,
+        asking=asking,
+        executor=executor,
+        clock=now,
+    )
     loop = Loop(
         scribe=scribe,
         history=history,
@@ -136,6 +147,7 @@ def assemble(
         sight=sight,
         detection=detection,
         response=response,
+        recognition=recognition,
         asking=asking,
         followers=followers,
         clock=now,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trimtab_bot.detection import Detection
     from trimtab_bot.incidents.evidence import Look
     from trimtab_bot.moments import Clock
+    from trimtab_bot.recognition import Recognition
     from trimtab_bot.recording import Followers, Scribe
     from trimtab_bot.response import Response
 
@@ -38,6 +39,7 @@ class Loop:
         sight: Sight,
         detection: Detection,
         response: Response,
+        recognition: Recognition,
         asking: Asking,
         followers: Followers,
         clock: Clock,
@@ -54,6 +56,7 @@ class Loop:
         self._sight = sight
         self._detection = detection
         self._response = response
+        self._recognition = recognition
         self._asking = asking
         self._followers = followers
         self._clock = clock
@@ -107,6 +110,9 @@ class Loop:
                 self._asking.promote_what_may()
                 self._scribe.flush()
                 self._response.advance_incidents(fleet, look, at_head=fleet.commit == self._commit)
+            # After what the bot found by itself, which takes a person's rollback instead of a proposal of its own.
+            if fleet is not None and fleet.commit == self._commit:
+                self._recognition.step(fleet)
         except (OutsideError, InputError) as error:
             notes.append(str(error))
         self._report(notes)
