@@ -1,17 +1,15 @@
-"""A bot process that kills itself with SIGKILL at its n-th durable step: `python -m tests.bot.crash FOLDER ...`.
+"""A bot that kills its process with SIGKILL at its n-th durable step; :mod:`tests.bot.dying` gives it one of its own.
 
 The bot is the product's own; only its ports are wrapped, and every wrapper calls through. A step is a point right before
 or right after something that outlives the process: a commit of the store, an entry of the ledger, a change on the Git
-host. Prints, as one JSON object, how many steps there were.
+host.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
-import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -134,8 +132,8 @@ class SteppingHost:
         return closed
 
 
-def main(argv: Sequence[str]) -> int:
-    """Tick; where a person is named, approve as them what is pending, and tick again."""
+def live(argv: Sequence[str]) -> list[str]:
+    """Tick; where a person is named, approve as them what is pending, and tick again. Gives the steps that there were."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ticks", type=int, default=2)
@@ -167,9 +165,4 @@ def main(argv: Sequence[str]) -> int:
                 bot.decisions.approve(proposal.id, options.approve, proposal.ballot.digest)
     ledger.close()
     store.close()
-    sys.stdout.write(json.dumps({"steps": steps.names}) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return steps.names

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.bot.counts import Fleet
+from tests.bot.dying import Forge
 from tests.bot.rig import KIOSKS, UNFAIR, Origin, settings
 from trimtab_bot.approvals.machine import Phase
 from trimtab_bot.ledger.sqlite import SqliteLedger
@@ -23,35 +21,26 @@ from trimtab_bot.store.sql import SqlStore
 from trimtab_config.githost.interface import ProposalState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trimtab_config.githost.interface import Proposal
 
-ROOT = Path(__file__).parents[2]
-SAMPLE = 4  # of each stretch, in `make test`; `make long` kills at every step
+SAMPLE = 2  # of each stretch, in `make test`; `make long` kills at every step
 
 
-def run(folder: Path, *words: str, killed: bool = False) -> list[str]:
-    """One bot process; the names of its durable steps, or none where it was killed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bot.crash", str(folder), *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    if killed:
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        return []
-    assert done.returncode == 0, done.stderr
-    steps: list[str] = json.loads(done.stdout)["steps"]
-    return steps
+@pytest.fixture(scope="module")
+def forge() -> Iterator[Forge]:
+    made = Forge()
+    yield made
+    made.close()
 
 
 class Scene:
     """A folder with a repository whose newest merge is bad, and the figures that show it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, forge: Forge) -> None:
         self.folder = folder
+        self.forge = forge
         folder.mkdir()
         self.origin = Origin(folder / "fleet.git")
         self.origin.release()
@@ -61,6 +50,12 @@ class Scene:
             fleet.decided(group, "triage", "1.2.0", UNFAIR)
         fleet.save()
         (folder / "bot.yaml").write_text(json.dumps(settings(folder)))
+
+    def run(self, *words: str, killed: bool = False) -> list[str]:
+        """One bot process; the names of its durable steps, or none where it was killed."""
+        death = self.forge.run_local(str(self.folder), *words)
+        assert death.killed is killed
+        return list(death.steps)
 
     def keep(self) -> None:
         """Remember everything as it is now."""
@@ -123,31 +118,31 @@ class Scene:
 
 def until_proposed(scene: Scene, kill_at: int) -> None:
     """From detection to proposal, with one death."""
-    run(scene.folder, "--kill-at", str(kill_at), killed=True)
-    run(scene.folder)
+    scene.run("--kill-at", str(kill_at), killed=True)
+    scene.run()
     scene.check(merged=False)
 
 
 def until_merged(scene: Scene, kill_at: int) -> None:
     """From approval to merge, with one death, in a scene where the rollback is proposed."""
-    run(scene.folder, "--approve", "ada", "--kill-at", str(kill_at), killed=True)
-    run(scene.folder, "--approve", "ada")
+    scene.run("--approve", "ada", "--kill-at", str(kill_at), killed=True)
+    scene.run("--approve", "ada")
     scene.check(merged=True)
 
 
-def count_steps(folder: Path) -> tuple[list[str], list[str]]:
+def count_steps(folder: Path, forge: Forge) -> tuple[list[str], list[str]]:
     """The durable steps from detection to proposal, and from approval to merge, where nobody is killed."""
-    scene = Scene(folder)
-    first = run(folder)
+    scene = Scene(folder, forge)
+    first = scene.run()
     scene.check(merged=False)
-    second = run(folder, "--approve", "ada")
+    second = scene.run("--approve", "ada")
     scene.check(merged=True)
     return first, second
 
 
-def test_steps_are_where_they_should_be(tmp_path: Path) -> None:
+def test_steps_are_where_they_should_be(tmp_path: Path, forge: Forge) -> None:
     """The intent is in the ledger before the host is asked, and the answer after it."""
-    first, second = count_steps(tmp_path / "scene")
+    first, second = count_steps(tmp_path / "scene", forge)
     order = ["after entry incident", "after entry proposing", "before open", "after open", "before entry proposal"]
     assert [name for name in first if name in order] == order
     order = ["after entry approved", "after entry merging", "before merge", "after merge", "before entry merged"]
@@ -156,14 +151,14 @@ def test_steps_are_where_they_should_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("turn", range(SAMPLE))
-def test_killed_between_detection_and_proposal(tmp_path: Path, turn: int) -> None:
-    until_proposed(Scene(tmp_path / "scene"), sampled(FIRST, turn))
+def test_killed_between_detection_and_proposal(tmp_path: Path, forge: Forge, turn: int) -> None:
+    until_proposed(Scene(tmp_path / "scene", forge), sampled(FIRST, turn))
 
 
 @pytest.mark.parametrize("turn", range(SAMPLE))
-def test_killed_between_approval_and_merge(tmp_path: Path, turn: int) -> None:
-    scene = Scene(tmp_path / "scene")
-    run(scene.folder)
+def test_killed_between_approval_and_merge(tmp_path: Path, forge: Forge, turn: int) -> None:
+    scene = Scene(tmp_path / "scene", forge)
+    scene.run()
     until_merged(scene, sampled(SECOND, turn))
 
 
@@ -171,7 +166,7 @@ FIRST, SECOND = 22, 24  # durable steps of each stretch, as test_steps_are_where
 
 
 def sampled(steps: int, turn: int) -> int:
-    """A seeded choice, one from each quarter of the stretch."""
+    """A seeded choice, one from each part of the stretch."""
     chance = random.Random(f"trimtab {turn}")  # noqa: S311 - a sample, no secret
     low = 1 + turn * steps // SAMPLE
     return chance.randint(low, max(low, (turn + 1) * steps // SAMPLE))
@@ -179,14 +174,14 @@ def sampled(steps: int, turn: int) -> int:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_killed_at_every_step_from_detection_to_merge(tmp_path: Path) -> None:
-    found = Scene(tmp_path / "found")
+def test_killed_at_every_step_from_detection_to_merge(tmp_path: Path, forge: Forge) -> None:
+    found = Scene(tmp_path / "found", forge)
     found.keep()
     for kill_at in range(1, FIRST + 1):
         until_proposed(found, kill_at)
         found.bring_back()
-    proposed = Scene(tmp_path / "proposed")
-    run(proposed.folder)
+    proposed = Scene(tmp_path / "proposed", forge)
+    proposed.run()
     proposed.keep()
     for kill_at in range(1, SECOND + 1):
         until_merged(proposed, kill_at)
@@ -195,26 +190,17 @@ def test_killed_at_every_step_from_detection_to_merge(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_killed_again_and_again_at_random_steps(tmp_path: Path) -> None:
+def test_killed_again_and_again_at_random_steps(tmp_path: Path, forge: Forge) -> None:
     """Each process dies after a few steps, until one lives: still exactly one of everything."""
     chance = random.Random(20261122)  # noqa: S311 - a seeded sample, no secret
     for number in range(4):
-        scene = Scene(tmp_path / f"scene-{number}")
+        scene = Scene(tmp_path / f"scene-{number}", forge)
         deaths = 0
         deadline = time.monotonic() + 120
         while deaths < 12 and time.monotonic() < deadline:
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-m", "tests.bot.crash", str(scene.folder), "--approve", "ada"),
-                    *("--kill-at", str(chance.randint(1, 12))),
-                ],
-                cwd=ROOT,
-                capture_output=True,
-                timeout=110,
-                check=False,
-            )
-            deaths += done.returncode == -signal.SIGKILL
-            if done.returncode == 0:
+            death = forge.run_local(str(scene.folder), "--approve", "ada", "--kill-at", str(chance.randint(1, 12)))
+            deaths += death.killed
+            if not death.killed:
                 break
-        run(scene.folder, "--approve", "ada", "--ticks", "3")
+        scene.run("--approve", "ada", "--ticks", "3")
         scene.check(merged=True)
