@@ -192,6 +192,8 @@ def test_of_many_groups_a_few_are_named_and_all_are_counted() -> None:
     assert journey.trouble().endswith("; and 4 more")
     unread = Journey(MERGED, "Application", fault="403")
     assert (unread.has_arrived, unread.has_reached(Stage.MERGED), unread.signature()) == (False, False, "unread")
+    told = late(followed(one(**BEFORE, at=1_795_348_800.0, next_step="look")))
+    assert told == f"Application a/g has not looked at the commit at {OLD}, as of 2026-11-22 12:00:00 UTC (next: look)"
     assert late(unread) == "what Applications say of it is not known: 403"
 
 

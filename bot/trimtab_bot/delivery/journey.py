@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from trimtab_bot.delivery.interface import Delivery, State, commit_of
+from trimtab_bot.moments import clock_text
 from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _trouble(delivery: Delivery, stage: Stage) -> str:
 def behind(delivery: Delivery, what: str) -> str:
     """An object that is late, in a sentence: its name, what it is, at which revision, its own words, and what to do."""
     at = f" at {printable(', '.join(delivery.applied), 120)}" if delivery.applied else ""
+    at += f", as of {clock_text(delivery.at)}" if delivery.at is not None else ""
     said = f": {printable(delivery.message, 300)}" if delivery.message else ""
     step = f" (next: {delivery.next_step})" if delivery.next_step else ""
     return f"{delivery.name} {what}{at}{said}{step}"
