@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import http.client
 import json
 import os
@@ -24,10 +25,13 @@ from trimtab_config.cost.estimate import Estimator
 from trimtab_config.plan.planner import Planner
 from trimtab_config.policy.input import PolicyInputs
 from trimtab_config.policy.opa_binary import CORE, Opa
-from trimtab_config.policy.shipped import SHIPPED, write_bundle
+from trimtab_config.policy.shipped import SHIPPED, gate_of, write_bundle
+from trimtab_config.render.bundle import Compiler
 from trimtab_config.render.evidence import offline_evidence
+from trimtab_config.spec.plain import plain_document
 from trimtab_config.spec.reader import read_documents
 from trimtab_kernel.decisions import ON_DEVICE, DecisionTable, rows_of
+from trimtab_plugins.admission.judging import Judge, fleet_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +45,8 @@ _TWELVE = (
 _BUDGETS = {"1": 2_000, "50": 15_000}
 _MEMORY = 64.0
 _DEVICE = 10.0
+_REVIEW = 50.0
+_GROUPS, _REVIEWS = 1_000, 250
 _FINOPS = {
     "name": "finops-policy-emea-high-priority",
     "level": "deny",
@@ -105,6 +111,8 @@ def main() -> int:
     rows = {label: {key: median(run[key] for run in runs) for key in runs[0]} for label, runs in figures.items()}
     _show(rows)
     print(f"device table, {len(judging_table().rows)} rows: {device:.1f} us of CPU a decision, {_judged(device)}")
+    for deployments in (5, 50):
+        _show_reviews(deployments, reviews(_GROUPS, deployments))
     return 0
 
 
@@ -136,6 +144,50 @@ def device_table(requests: list[bytes], seconds: float) -> float:
             table.decide(each)
         done += len(facts)
     return spent / done * 1e6
+
+
+def reviews(groups: int, deployments: int) -> dict[str, list[float]]:
+    """Milliseconds of CPU for each review of the admission webhook.
+
+    Of objects that it has not seen, as they are rendered for single groups; of the same again; and of deployments as people
+    write them, which reach many groups.
+    """
+    fleet, problems = fleet_of(fleet_files(groups, deployments))
+    if fleet is None:
+        sys.exit(f"bench: {problems[0]}")
+    judge, compiler = Judge(fleet, gate_of()), Compiler(fleet.catalog)
+    judge.warm()
+    rendered = []
+    for name in list(fleet.catalog.groups)[:: max(1, groups // _REVIEWS)]:
+        bundle, _ = compiler.compile(name)
+        objects = () if bundle is None else bundle.objects
+        item = next(item for item in objects if item["kind"] == "EdgeAIDeployment")
+        rendered.append(json.loads(json.dumps(item, default=str)))
+    written = [plain_document(each) for each in list(fleet.catalog.deployments.values())[:10]]
+    gc.collect()
+    gc.freeze()  # as the webhook does with a fleet that it has taken
+    found: dict[str, list[float]] = {}
+    for label, items in (("rendered", rendered), ("again", rendered), ("written", written)):
+        for item in items:
+            begin = time.process_time()
+            decision = judge.decide(item)
+            found.setdefault(label, []).append((time.process_time() - begin) * 1e3)
+            if not decision.allowed:
+                sys.exit(f"bench: the webhook refuses what it should let pass: {decision.findings[0]}")
+    gc.unfreeze()
+    return found
+
+
+def _show_reviews(deployments: int, found: dict[str, list[float]]) -> None:
+    print(f"\nadmission webhook, {_GROUPS:,} groups of {deployments} deployments, milliseconds of CPU a review:")
+    for label, times in found.items():
+        ordered = sorted(times)
+        high = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+        print(f"  {label:<10} n={len(ordered):<4} median {median(ordered):8.2f}, 99th percentile {high:8.2f}")
+    high = sorted(found["rendered"])[int(len(found["rendered"]) * 0.99)]
+    print(
+        f"  budget (<= {_REVIEW:.0f} ms at the 99th percentile, as rendered): {'within' if high <= _REVIEW else 'BEYOND'}"
+    )
 
 
 def documents() -> list[bytes]:

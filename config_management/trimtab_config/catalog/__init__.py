@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from trimtab_config.catalog.index import TABLES, Catalog, build_catalog
+from trimtab_config.catalog.index import TABLES, Catalog, build_catalog, with_deployment
 
-__all__ = ["TABLES", "Catalog", "build_catalog"]
+__all__ = ["TABLES", "Catalog", "build_catalog", "with_deployment"]

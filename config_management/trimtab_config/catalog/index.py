@@ -10,7 +10,7 @@ from operator import is_
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from trimtab_config.catalog.references import reference_problems
+from trimtab_config.catalog.references import reference_problems, references_of
 from trimtab_config.spec.reader import Lost
 from trimtab_kernel.problems import Collector, Problem, quoted
 from trimtab_kernel.records import dataclass
@@ -104,6 +104,40 @@ def build_catalog(
     catalog = Catalog(**frozen, _selected=MappingProxyType(selected))
     collector.extend(reference_problems(catalog, Lost() if lost is None else lost))
     return catalog, collector.sorted()
+
+
+def with_deployment(before: Catalog, document: Document) -> tuple[Catalog, tuple[Problem, ...]]:
+    """The catalog in which an EdgeAIDeployment or OnDeviceModel has the place of the one of its kind, namespace and name.
+
+    The problems are the document's own. For whoever judges one document after another: of a catalog without problems only
+    what a single deployment changes is worked out anew.
+    """
+    table, key = _BY_NAMESPACE_AND_NAME[document.kind], f"{document.metadata.namespace}/{document.metadata.name}"
+    tables = {name: getattr(before, name) for name in TABLES}
+    old = tables[table].get(key)
+    tables[table] = MappingProxyType(dict(sorted({**tables[table], key: document}.items())))
+    selected, reached = before._selected, frozenset[str]()
+    if table == "deployments":
+        reached = _reached(before.groups, document)
+        changed = dict(selected)
+        for name in reached | (frozenset() if old is None else _reached(before.groups, old)):
+            found = [each for each in changed.pop(name, ()) if each is not old]
+            if name in reached:
+                found = sorted((*found, document), key=_key)
+            if found:
+                changed[name] = tuple(found)
+        selected = MappingProxyType(changed)
+    catalog = Catalog(**tables, _selected=selected)
+    return catalog, references_of(catalog, document, reached)
+
+
+def _key(document: Document) -> str:
+    return f"{document.metadata.namespace}/{document.metadata.name}"
+
+
+def _reached(groups: Mapping[str, Document], deployment: Document) -> frozenset[str]:
+    wanted = deployment.spec.target_devices.labels.items()
+    return frozenset(name for name, group in groups.items() if wanted and wanted <= group.metadata.labels.items())
 
 
 def _twice(document: Document, first: Document) -> Problem:

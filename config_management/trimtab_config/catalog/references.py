@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from trimtab_config.spec.nearest import did_you_mean
+from trimtab_config.spec.reader import Lost
 from trimtab_kernel.problems import Problem, quoted
 
 if TYPE_CHECKING:
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
 
     from trimtab_config.catalog.index import Catalog
     from trimtab_config.spec.kinds import Document, EdgeAIDeploymentSpec, HoldSpec, OnDeviceModelSpec
-    from trimtab_config.spec.reader import Lost
 
 _SHOWN = 8  # names after "expected one of"
 
@@ -29,6 +30,16 @@ def reference_problems(catalog: Catalog, lost: Lost) -> tuple[Problem, ...]:
     return tuple(check.problems)
 
 
+def references_of(catalog: Catalog, document: Document, groups: Iterable[str]) -> tuple[Problem, ...]:
+    """Of these problems those of one deployment or OnDeviceModel of the catalog, which reaches ``groups``."""
+    check = _Check(catalog, Lost(), {id(document): set(groups)})
+    if document.kind == "EdgeAIDeployment":
+        check.deployment(document)
+    else:
+        check.on_device_model(document)
+    return tuple(check.problems)
+
+
 def _listed(names: Iterable[str]) -> str:
     known = sorted(names)
     if not known:
@@ -39,23 +50,34 @@ def _listed(names: Iterable[str]) -> str:
     return f"one of {', '.join(known[:_SHOWN])}{more}"
 
 
+def _chosen(catalog: Catalog) -> dict[int, set[str]]:
+    """The groups that each deployment reaches, by its identity."""
+    found: dict[int, set[str]] = {}
+    for name in catalog.groups:
+        for deployment in catalog.deployments_of(name):
+            found.setdefault(id(deployment), set()).add(name)
+    return found
+
+
 class _Check:
-    def __init__(self, catalog: Catalog, lost: Lost) -> None:
+    def __init__(self, catalog: Catalog, lost: Lost, chosen: dict[int, set[str]] | None = None) -> None:
         self.catalog = catalog
         self.lost = lost
         self.problems: list[Problem] = []
-        self.labels: dict[str, set[str]] = {}
-        for group in catalog.groups.values():
-            for key, value in group.metadata.labels.items():
-                self.labels.setdefault(key, set()).add(value)
         self.versions = {
             name: {version.version for version in model.spec.versions} for name, model in catalog.models.items()
         }
-        self.chosen: dict[int, set[str]] = {}
-        for name in catalog.groups:
-            for deployment in catalog.deployments_of(name):
-                self.chosen.setdefault(id(deployment), set()).add(name)
+        self.chosen = _chosen(catalog) if chosen is None else chosen
         self.mobile_ids = {model.spec.model_id for model in catalog.on_device_models.values()}
+
+    @cached_property
+    def labels(self) -> dict[str, set[str]]:
+        """The values that each label of the device groups has."""
+        found: dict[str, set[str]] = {}
+        for group in self.catalog.groups.values():
+            for key, value in group.metadata.labels.items():
+                found.setdefault(key, set()).add(value)
+        return found
 
     def add(self, code: str, document: Document, path: str, got: str, expected: str, hint: str = "") -> None:
         origin = document.origin

@@ -160,8 +160,11 @@ class Estimator:
         found._devices, found._tags, found._amounts = self._devices, self._tags, self._amounts
         return found
 
-    def estimate(self, plan: GroupPlan) -> tuple[CostReport, tuple[Problem, ...]]:
-        """Costs of one planned group; no row and the problems where a price is missing or a figure is wrong."""
+    def estimate(self, plan: GroupPlan, only: Document | None = None) -> tuple[CostReport, tuple[Problem, ...]]:
+        """Costs of one planned group; no row and the problems where a price is missing or a figure is wrong.
+
+        ``only``: the rows of this document alone, as they would be among the others.
+        """
         if not plan.placements:
             return CostReport(()), ()
         try:
@@ -173,6 +176,8 @@ class Estimator:
         shares = reserved_shares(plan)
         economy = _economy(plan.group, rates)
         for placement in plan.placements:
+            if only is not None and placement.document is not only:
+                continue
             metadata = placement.document.metadata
             # An OnDeviceModel may have a deployment's name, and reserves nothing.
             served = isinstance(placement.document.spec, EdgeAIDeploymentSpec)

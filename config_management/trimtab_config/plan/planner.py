@@ -102,6 +102,24 @@ class Planner:
         skipped.sort(key=lambda item: (item.document.metadata.namespace, item.document.metadata.name))
         return GroupPlan(group, tuple(placements), tuple(skipped)), problems.sorted()
 
+    def plan_with(self, known: GroupPlan, document: Document) -> tuple[GroupPlan, tuple[Problem, ...]]:
+        """The plan of a group in which ``document`` takes the place of the one of its kind, namespace and name in ``known``.
+
+        ``known`` is the group's plan in a catalog that differs in that document alone. Problems are those of the document.
+        """
+        own, group, problems = _identity(document), known.group, Collector()
+        kept = [each for each in known.placements if _identity(each.document) != own]
+        skipped = tuple(each for each in known.skipped if _identity(each.document) != own)
+        placement = None
+        if document.kind == "EdgeAIDeployment":
+            if any(each is document for each in self._catalog.deployments_of(group.metadata.name)):
+                placement = self._edge(document, group, problems)
+        elif is_meant_for(document.spec.target_devices, group):
+            reason = ineligibility(document.spec.target_devices, group)
+            placement = None if reason else self._on_device(document, group, problems)
+        placements = sorted([*kept, placement] if placement is not None else kept, key=_order)
+        return GroupPlan(group, tuple(placements), skipped), problems.sorted()
+
     # ------------------------------------------------------------ EdgeAIDeployment
 
     def _edge(self, deployment: Document, group: Document, problems: Collector) -> Placement | None:
@@ -391,6 +409,10 @@ def _refuse_repeats(placements: list[Placement], group: str, problems: Collector
                 f"change the labels of one of them ({other.origin.file}:{other.origin.line})",
             )
         )
+
+
+def _identity(document: Document) -> tuple[str, str, str]:
+    return document.kind, document.metadata.namespace, document.metadata.name
 
 
 def _problem(code: str, document: Document, field: str, got: str, expected: str, hint: str = "") -> Problem:

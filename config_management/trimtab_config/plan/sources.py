@@ -39,6 +39,10 @@ class SourceDigests:
         for known, found in ((self._documents, documents), (self._versions, versions), (self._models, models)):
             known.update((id(each[0]), each) for each in found)
 
+    def forget(self, document: Document) -> None:
+        """Keep nothing of a document that does not stay."""
+        self._documents.pop(id(document), None)
+
     def digest(
         self, deployment: Document, group: Document, model: Document | None, versions: Iterable[ModelVersion]
     ) -> Digest:

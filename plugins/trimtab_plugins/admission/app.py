@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from trimtab_config.policy.interface import Decision
-from trimtab_plugins.admission.judging import KINDS, judge
+from trimtab_plugins.admission.judging import KINDS, Judge
 from trimtab_plugins.admission.review import ReviewError, answer, question_of, unanswered
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class Admission:
         self._seconds = seconds
         self._fail_open = fail_open
         self._lock = threading.Lock()
-        self._fleet: Fleet | None = None
-        self._gate: PolicyGate | None = None
+        self._judge: Judge | None = None
         self._digest = ""
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="trimtab-admission")
         self._waiting = 0
@@ -62,8 +61,10 @@ class Admission:
     def take(self, fleet: Fleet, gate: PolicyGate, digest: str) -> None:
         """Judge by these from now on; the engines are warm when this returns."""
         gate.decide([b"{}"])
+        judge = Judge(fleet, gate)
+        judge.warm()
         with self._lock:
-            self._fleet, self._gate, self._digest = fleet, gate, digest
+            self._judge, self._digest = judge, digest
 
     def trouble(self, *, stale: bool) -> None:
         """Whether what is newest cannot be used."""
@@ -90,7 +91,7 @@ class Admission:
 
     async def _ready(self, request: Request) -> Response:
         del request
-        ready = self._fleet is not None
+        ready = self._judge is not None
         return PlainTextResponse("ready\n" if ready else "no fleet yet\n", 200 if ready else 503)
 
     async def _metrics(self, request: Request) -> Response:
@@ -136,9 +137,9 @@ class Admission:
 
     def _judged(self, question: Question) -> tuple[Decision, str]:
         with self._lock:
-            fleet, gate, digest = self._fleet, self._gate, self._digest
+            judge, digest = self._judge, self._digest
         if question.item is None or question.kind not in KINDS:
             return Decision.of(()), digest  # what goes away, and what is none of ours
-        if fleet is None or gate is None:
+        if judge is None:
             raise LookupError("no fleet")
-        return judge(fleet, gate, question.item), digest
+        return judge.decide(question.item), digest

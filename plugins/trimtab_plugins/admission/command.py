@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     bundles = FollowedBundles(arguments.policies, trust_asked(arguments))
     admission = Admission(seconds=arguments.timeout, fail_open=arguments.fail_open)
     followed = Followed(arguments.folder, bundles, admission)
-    followed.look()  # where there is no fleet yet, nothing is let through, and it is not ready
+    _look(followed)  # where there is no fleet yet, nothing is let through, and it is not ready
     certificate, key = arguments.tls_cert, arguments.tls_key
     tls = encryption(certificate, key, arguments.tls_client_ca)
     before = _read(certificate, key)
@@ -76,11 +77,21 @@ def run(arguments: argparse.Namespace) -> ExitCode:
         ):
             print(f"serving {server.url}", flush=True)  # noqa: T201 - the product: where it listens
             while not stop.wait(arguments.interval):
-                followed.look()
+                _look(followed)
                 before = _renewed(tls, certificate, key, before)
     finally:
         admission.close()
     return ExitCode.DONE
+
+
+def _look(followed: Followed) -> None:
+    """Look; a fleet that was taken stays for long, and collecting garbage need not go through it for each question."""
+    before = followed.taken
+    followed.look()
+    if followed.taken != before:
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
 
 class Followed:
@@ -93,6 +104,7 @@ class Followed:
         self._files: Mapping[str, bytes] | None = None
         self._digest = ""
         self.judges = False
+        self.taken = 0
         self.said = ""
 
     def look(self) -> None:
@@ -110,6 +122,7 @@ class Followed:
                     raise InputError(*problems)
                 self._admission.take(fleet, force.gate, force.digest)
                 self._files, self._digest, self.judges = files, force.digest, True
+                self.taken += 1
         except TrimtabError as error:
             trouble = "\n".join(line for line in (trouble, str(error)) if line)
         self._admission.trouble(stale=bool(trouble))

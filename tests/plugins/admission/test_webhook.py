@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.policy_inputs import tables
-from trimtab_config.catalog import build_catalog
+from trimtab_config.catalog import build_catalog, with_deployment
 from trimtab_config.cost.estimate import Estimator
 from trimtab_config.plan.planner import Planner
 from trimtab_config.policy.cases import base_fleet, changed
@@ -25,9 +25,10 @@ from trimtab_config.policy.shipped import gate_of
 from trimtab_config.render.bundle import Compiler
 from trimtab_config.render.evidence import offline_evidence
 from trimtab_config.spec.reader import read_documents
+from trimtab_plugins.admission import judging
 from trimtab_plugins.admission.app import MOST_BODY, Admission
 from trimtab_plugins.admission.command import Followed
-from trimtab_plugins.admission.judging import KINDS, Fleet, fleet_of, judge
+from trimtab_plugins.admission.judging import KINDS, Fleet, Judge, fleet_of, judge
 
 CAPPED = {"finops.spec.caps.cpu": "750m"}
 
@@ -69,7 +70,7 @@ def test_what_was_rendered_and_what_is_written_are_judged_as_at_render(gate: Pol
             catalog, problems = build_catalog(read.documents, read.lost)
             assert not problems
             plans = {name: Planner(catalog).plan(name)[0] for name in catalog.groups}
-            inputs, whole = PolicyInputs(catalog, offline_evidence), Fleet(read.documents, catalog)
+            inputs, kept = PolicyInputs(catalog, offline_evidence), Judge(Fleet(read.documents, catalog), gate)
             for name, plan in plans.items():
                 decisions = gate.decide(inputs.of_group(plan, Estimator(catalog, None).estimate(plan)[0]))
                 bundle, _ = Compiler(catalog).compile(name)
@@ -78,13 +79,63 @@ def test_what_was_rendered_and_what_is_written_are_judged_as_at_render(gate: Pol
                 rendered = {item["kind"]: item for item in bundle.objects if item["kind"] in KINDS}
                 for placement, decision in zip(plan.placements, decisions, strict=True):
                     item = json.loads(json.dumps(rendered[placement.document.kind], default=str))
-                    assert judge(whole, gate, item) == decision, case
+                    assert kept.decide(item) == decision, case
                     own = "deployment" if item["kind"] == "EdgeAIDeployment" else "mobile"
-                    assert judge(whole, gate, written(changes, own)) == decision, case
+                    assert kept.decide(written(changes, own)) == decision, case
+                    assert kept.decide(item) == decision, case
                     compared += 1
                     denied += not decision.allowed
     assert compared >= 50
     assert denied >= 12
+
+
+def test_judging_many_objects_leaves_no_trace_of_one_in_the_next_and_keeps_little(
+    gate: PolicyGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept for the next question changes no answer: each is that of a judge who sees it first."""
+    monkeypatch.setattr(judging, "MOST_DECISIONS", 4)
+    monkeypatch.setattr(judging, "MOST_PLACEMENTS", 1)
+    whole = fleet(CAPPED)
+    kept = Judge(whole, gate)
+    kept.warm()
+    changes: list[dict[str, Any]] = [
+        {"deployment.spec.resourceLimits.cpu": f"{500 + 50 * number}m"} for number in range(8)
+    ]
+    changes += [
+        {"deployment.spec.targetDevices.labels": {"deviceType": "camera"}, "deployment.metadata.name": "second"},
+        {"deployment.spec.targetDevices.labels": {"deviceType": "nobody"}},
+        {"deployment.spec.modelRef.version": "9.9.9"},
+    ]
+    outcomes = set()
+    for change in [*changes, *reversed(changes)]:
+        item = written({**CAPPED, **change})
+        decision = kept.decide(item)
+        assert decision == judge(whole, gate, item), change
+        outcomes.add(decision.allowed)
+        decisions, placements = kept.kept
+        assert decisions <= 4
+        assert placements <= 3  # one plan is always kept
+    assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("name", ["deployment", "mobile"])
+def test_a_catalog_with_one_document_replaced_is_the_catalog_of_all(name: str) -> None:
+    read = read_documents(files_of(CAPPED))
+    before, _ = build_catalog(read.documents, read.lost)
+    for change in (
+        {f"{name}.metadata.name": "other"},
+        {f"{name}.spec.targetDevices.labels": {"deviceType": "camera"}},
+        {f"{name}.spec.targetDevices.labels": {"deviceType": "nobody"}},
+        {f"{name}.spec.finopsPolicyRef": "nobodys"},
+    ):
+        content = files_of({**CAPPED, **change})[f"{name}.yaml"]
+        [document] = read_documents({"own.yaml": content}).documents
+        own = (document.kind, document.metadata.namespace, document.metadata.name)
+        others = [each for each in read.documents if (each.kind, each.metadata.namespace, each.metadata.name) != own]
+        expected, problems = build_catalog([*others, document])
+        found, mine = with_deployment(before, document)
+        assert found == expected
+        assert mine == tuple(problem for problem in problems if problem.file == "own.yaml")
 
 
 def test_the_object_under_review_counts_not_the_one_in_the_fleet(gate: PolicyGate) -> None:
