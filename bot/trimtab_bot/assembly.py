@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from trimtab_bot.delivery.interface import DeliverySource
     from trimtab_bot.leading.interface import Leadership
     from trimtab_bot.ledger.interface import LedgerStore
+    from trimtab_bot.linking.links import GitHubLinks
+    from trimtab_bot.linking.own_reviews import OwnReviews
     from trimtab_bot.metrics.interface import MetricsSource
     from trimtab_bot.moments import Clock
     from trimtab_bot.narration.interface import Narrator
@@ -74,6 +76,8 @@ class Ports:
     """The numeric id of the account that the bot acts as there."""
     deliveries: DeliverySource | None = None
     """What brings commits to clusters; None where nobody is asked."""
+    links: GitHubLinks | None = None
+    """Accounts that people linked to themselves on the Git host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,9 @@ def assemble(
     fenced = ports.store if leadership is None else FencedStore(ports.store, leadership)
     world = World(configuration, history, ports.host, sight, now, _merged_by_rule(ports.store))
     asking = Asking(configuration, ports.store, scribe, history, world, sight, now)
-    executor = Executor(configuration, fenced, scribe, ports.host, world, now)
+    executor = Executor(
+        configuration, fenced, scribe, ports.host, world, now, _own_reviews(configuration, ports, fenced, scribe, now)
+    )
     detection = Detection(configuration, fenced, history, ports.source, narrator, followers)
     settings = configuration.delivery
     delivery = None
@@ -165,7 +171,42 @@ def assemble(
         source_name=ports.source.name,
         wake=wake.set,
     )
-    return Bot(loop, decisions, CommandDesk(configuration.people, decisions), wake, stop, delivery)
+    return Bot(loop, decisions, CommandDesk(configuration.people, decisions, ports.links), wake, stop, delivery)
+
+
+def _own_reviews(
+    configuration: Configuration, ports: Ports, store: Store, scribe: Scribe, clock: Clock
+) -> OwnReviews | None:
+    settings = configuration.github
+    if settings is None or ports.links is None or ports.conversation is None:
+        return None
+    from trimtab_bot.linking.own_reviews import OwnReviews
+
+    talk = (ports.links, ports.conversation, settings.api_url, settings.repository)
+    return OwnReviews(store, scribe, *talk, clock)
+
+
+def github_links(configuration: Configuration, store: Store, clock: Clock) -> GitHubLinks | None:
+    """What people linked; None where that is not configured. Raises InputError (B110)."""
+    settings = configuration.github
+    if settings is None or settings.oauth is None or configuration.secrets is None:
+        return None
+    from trimtab_bot.linking.github import GitHubOAuth
+    from trimtab_bot.linking.links import GitHubLinks
+    from trimtab_bot.sealing import Seal
+    from trimtab_bot.tickets import Tickets
+
+    client_id, file = settings.oauth
+    return GitHubLinks(
+        store,
+        Seal.read(configuration.secrets),
+        GitHubOAuth(settings.api_url, client_id, secret(file), clock),
+        Tickets(store, clock),
+        settings.api_url,
+        settings.people,
+        clock,
+        configuration.inbox_public_url,
+    )
 
 
 def _merged_by_rule(store: Store) -> Callable[[str, float, str], int]:
@@ -223,6 +264,7 @@ def local_ports(configuration: Configuration, clock: Clock) -> Iterator[Ports]:
             yield Ports(
                 *(store, ledger, side.host, source, side.refresh, side.conversation, side.account),
                 deliveries=delivery_source(configuration.delivery),
+                links=github_links(configuration, store, clock),
             )
     finally:
         ledger.close()

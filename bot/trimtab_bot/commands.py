@@ -84,10 +84,24 @@ class Commands(Protocol):
         ...
 
 
+class Linking(Protocol):
+    """Accounts on the Git host that people link to themselves. Methods raise OutsideError."""
+
+    def invitation(self, person: str) -> str:
+        """The address at which this person begins, good once and for ten minutes; "" where there is no such address."""
+        ...
+
+    def unlink(self, person: str) -> object:
+        """End the person's link; None where there was none."""
+        ...
+
+
 class CommandDesk:
     """Implements :class:`Commands` over the one door for decisions."""
 
-    def __init__(self, people: People, decisions: DecisionService) -> None:
+    def __init__(self, people: People, decisions: DecisionService, links: Linking | None = None) -> None:
+        """``links`` are accounts elsewhere that people link to themselves, where that is configured."""
+        self._links = links
         self._people = people
         self._decisions = decisions
         self._verbs: Mapping[Verb, Callable[[Command, Actor, Where], Reply]] = {
@@ -103,6 +117,8 @@ class CommandDesk:
             Verb.ACK: self._ack,
             Verb.ESCALATE: self._escalate,
             Verb.SILENCE: self._silence,
+            Verb.LINK: self._link,
+            Verb.UNLINK: self._unlink,
             **dict.fromkeys(_REMEDY_OF, self._ask),
         }
 
@@ -227,6 +243,28 @@ class CommandDesk:
             incident.id, actor.person, command.seconds, command.reason, via=_via(actor, where)
         )
         return _about(result, incident.id)
+
+    # ------------------------------------------------ one's own account
+
+    def _link(self, _command: Command, actor: Actor, where: Where) -> Reply:
+        if where.platform == "github":
+            return _refused(
+                Refused("B492", "ask for it in chat, or open the inbox's page; this page is read by others")
+            )
+        address = "" if self._links is None else self._links.invitation(actor.person)
+        if self._links is None:
+            return Reply("linking accounts is not configured (github.oauth)", done=False)
+        if not address:
+            return Reply(
+                "open the inbox's page Account; its public address is not configured (inbox.publicUrl)", done=False
+            )
+        return Reply(f"within ten minutes, logged in to the inbox as {actor.person}, open {address}", done=True)
+
+    def _unlink(self, _command: Command, actor: Actor, _where: Where) -> Reply:
+        ended = None if self._links is None else self._links.unlink(actor.person)
+        if ended is None:
+            return Reply("no account of yours is linked", done=False)
+        return Reply("your account is no longer linked; what it says there counts no more", done=True)
 
     # ------------------------------------------------ to ask for
 

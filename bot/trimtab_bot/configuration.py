@@ -254,6 +254,14 @@ class WebhookFile:
 
 
 @dataclass(frozen=True, slots=True)
+class GitHubOAuthFile:
+    """The GitHub App's client id and secret, so that people can link their own accounts."""
+
+    client_id: TextField
+    client_secret_file: TextField
+
+
+@dataclass(frozen=True, slots=True)
 class GitHubFile:
     """The fleet's repository on GitHub, or on GitHub Enterprise Server by ``api_url`` and ``clone_url``.
 
@@ -269,6 +277,7 @@ class GitHubFile:
     poll: DurationField = datetime.timedelta(seconds=10)
     check: TextField = "trimtab-proof"
     webhook: WebhookFile | None = None
+    oauth: GitHubOAuthFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,7 +505,8 @@ class WebhookSettings:
 class GitHubSettings:
     """See :class:`GitHubFile`. ``app`` and ``installation`` are 0 where ``secret_file`` holds a token.
 
-    ``people`` maps an account's numeric id to a person's id; ``poll`` is in seconds.
+    ``people`` maps an account's numeric id to a person's id; ``poll`` is in seconds; ``oauth`` is the App's client id and the
+    file of its secret.
     """
 
     repository: str
@@ -509,6 +519,7 @@ class GitHubSettings:
     poll: float = 10.0
     check: str = "trimtab-proof"
     webhook: WebhookSettings | None = None
+    oauth: tuple[str, Path] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -827,7 +838,9 @@ class _Judge:
             self.refuse("github.check", file.check, "up to 100 letters, digits, spaces and ._/-")
         if not 1 <= file.poll.total_seconds() <= _LONGEST_TICK:
             self.refuse("github.poll", f"{file.poll.total_seconds():g} s", "1s to 1h")
-        hook = file.webhook
+        hook, oauth = file.webhook, file.oauth
+        if oauth is not None and whole.secrets is None:
+            self.refuse("github.oauth", "no secrets.keyFile", "a file of keys, with which tokens are sealed")
         made = self._github(file, folder)
         if made is None:
             return None
@@ -836,6 +849,7 @@ class _Judge:
             people=MappingProxyType(owners),
             poll=file.poll.total_seconds(),
             check=file.check,
+            oauth=None if oauth is None else (oauth.client_id, _absolute(folder, oauth.client_secret_file)),
             webhook=None
             if hook is None
             else WebhookSettings(_absolute(folder, hook.secret_file), hook.host, hook.port),

@@ -23,6 +23,7 @@ from trimtab_kernel.problems import InputError, Problem
 if TYPE_CHECKING:
     from trimtab_bot.circumstances import World
     from trimtab_bot.configuration import Configuration
+    from trimtab_bot.linking.own_reviews import OwnReviews
     from trimtab_bot.moments import Clock
     from trimtab_bot.recording import Scribe
     from trimtab_bot.records import Proposal
@@ -35,9 +36,17 @@ class Executor:
     """Carries out what the approval machine commands. Used by the loop alone."""
 
     def __init__(
-        self, configuration: Configuration, store: Store, scribe: Scribe, host: GitHost, world: World, clock: Clock
+        self,
+        configuration: Configuration,
+        store: Store,
+        scribe: Scribe,
+        host: GitHost,
+        world: World,
+        clock: Clock,
+        reviews: OwnReviews | None = None,
     ) -> None:
-        """All of these are shared with the loop."""
+        """All of these are shared with the loop. ``reviews`` submits approvals as people's own, where accounts are linked."""
+        self._reviews = reviews
         self._configuration = configuration
         self._store = store
         self._scribe = scribe
@@ -114,6 +123,11 @@ class Executor:
                 )
             )
         self._scribe.flush()
+
+    def review(self, proposal: Proposal) -> None:
+        """Submit what people approved as their own reviews on the host. Raises OutsideError; the next tick tries again."""
+        if self._reviews is not None and proposal.ballot.votes:
+            self._reviews.submit(proposal)
 
     def merge(self, proposal: Proposal, command: Merge) -> None:
         """Ask the host for the merge; the intent is in the store already. Raises OutsideError; the next tick finds out."""

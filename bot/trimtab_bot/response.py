@@ -128,9 +128,12 @@ class Response:
         if phase is Phase.DRAFT:
             self._executor.open(proposal)
         elif merge is not None:
+            self._executor.review(proposal)  # before, so that the host's own rules can count it
             self._executor.merge(proposal, merge)
         elif phase.is_final and phase is not Phase.MERGED:
             self._executor.close(proposal, CloseOnHost(proposal.ballot.code, proposal.ballot.reason))
+        elif phase in (Phase.PENDING, Phase.APPROVED):
+            self._executor.review(proposal)
 
     def _note_end(self, work: Writing, proposal: Proposal, at: float) -> None:
         """A rule decided: it is over, or waits again."""

@@ -36,6 +36,8 @@ class Verb(StrEnum):
     ACK = "ack"
     ESCALATE = "escalate"
     HISTORY = "history"
+    LINK = "link"
+    UNLINK = "unlink"
     HELP = "help"
 
 
@@ -142,6 +144,14 @@ FORMS: tuple[Form, ...] = (
     Form(Verb.ACK, ("ID",), Right.APPROVER, "take an incident: others see who is on it", "ack i-1a2b3c4d5e"),
     Form(Verb.ESCALATE, ("ID", "REASON"), Right.APPROVER, "call for help", "escalate i-1a2b3c4d5e need the vendor"),
     Form(Verb.HISTORY, ("ID",), Right.VIEWER, "everything that happened, in order", "history i-1a2b3c4d5e"),
+    Form(
+        Verb.LINK,
+        ("github",),
+        Right.VIEWER,
+        "link one's own account there, whose reviews approvals become",
+        "link github",
+    ),
+    Form(Verb.UNLINK, ("github",), Right.VIEWER, "end that link, here and there", "unlink github"),
     Form(Verb.HELP, ("[VERB]",), Right.VIEWER, "this list, or one verb with an example", "help approve"),
 )
 MAX_COMMAND = 1000

@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> ExitCode:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end)
-        more = connections(configuration, ports, bot, time.time)
+        more = connections(configuration, ports, time.time)
         server = InboxServer(
             Inbox(bot.decisions, configuration.people, commands=bot.commands, more=more.pages),
             configuration.inbox_host,

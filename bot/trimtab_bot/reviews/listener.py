@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_bot.chat.grammar import Command, Verb
 from trimtab_bot.commands import Actor, Reply, Where
+from trimtab_bot.linking.own_reviews import MARK, OURS
 from trimtab_bot.reviews.checks import check_of
 from trimtab_bot.reviews.wishes import Decided, Typed, Unheard, wish_of_remark, wish_of_review
 from trimtab_config.githost.conversation import Opinion
@@ -96,7 +97,12 @@ class Listener:
                 found.append((remark.at.timestamp(), f"comment/{remark.id}", remark.writer, wish))
         for review in self._conversation.reviews(view.number):
             wish = wish_of_review(review, view)
-            if wish is not None and review.account != self._own and self._counts(review):
+            if (
+                wish is not None
+                and review.account != self._own
+                and not self._ours(review, view)
+                and self._counts(review)
+            ):
                 # One review can be an approval at first and be dismissed later: these are two wishes.
                 key = _key(review, review.opinion)
                 found.append((review.at.timestamp(), key, review.writer, wish))
@@ -107,6 +113,11 @@ class Listener:
                 taken += self._take(view.number, key, writer, wish)
                 self._done.add(key)
         return taken
+
+    def _ours(self, review: HostReview, view: ProposalView) -> bool:
+        """An approval of here that was submitted in the person's name: it has been taken up."""
+        approved = review.opinion is Opinion.APPROVED and review.body.startswith(MARK)
+        return approved and self._accounts.person(review.account) in view.approvals
 
     def _counts(self, review: HostReview) -> bool:
         """A dismissal takes back what was taken up, and is no affair of ours otherwise."""
@@ -126,6 +137,8 @@ class Listener:
             known = work.delivery(SOURCE, key)
         assert known is not None
         answer = known.answer
+        if answer == OURS:
+            return 0
         if answer is None:
             reply = self._act(number, key, writer, person, _wish(known.body))
             answer = reply.text

@@ -112,7 +112,7 @@ def pull_requests(
     def leads() -> bool:
         return leadership is None or leadership.epoch() is not None
 
-    accounts = Accounts(settings.people)
+    accounts = Accounts(settings.people, ports.links)
     store = ports.store if leadership is None else FencedStore(ports.store, leadership)
     listener = Listener(
         ports.conversation, bot.decisions, bot.commands, store, accounts, ports.account, clock, settings.check

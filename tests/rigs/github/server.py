@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import jwt
 import requests
 
+from tests.rigs.github.oauth import SITE, OAuth
 from tests.rigs.github.objects import Commit, GitError, Objects, Person
 from tests.rigs.github.shapes import account, own_account, repository
 from tests.rigs.http_server import BoundedServer
@@ -163,6 +164,7 @@ class GitHubRig:
         self.statuses: list[dict[str, Json]] = []
         self.protected: set[str] = set()
         self.app: App | None = None
+        self.oauth = OAuth()
         self.lock = threading.RLock()
         self.address = ""
         self._next = 1000
@@ -204,10 +206,13 @@ class GitHubRig:
     def review(self, number: int, user: User, state: str, body: str = "", commit: str = "") -> Review:
         """Somebody submits a review of the head (or of ``commit``)."""
         with self.lock:
-            self._next += 1
-            made = Review(self._next, number, user, state, commit or self.pulls[number].head, body, _now())
-            self.reviews[self._next] = made
+            made = self._reviewed(number, user, state, commit or self.pulls[number].head, body)
         self.deliver("pull_request_review", {"action": "submitted", "pull_request": {"number": number}})
+        return made
+
+    def _reviewed(self, number: int, user: User, state: str, commit: str, body: str) -> Review:
+        self._next += 1
+        made = self.reviews[self._next] = Review(self._next, number, user, state, commit, body, _now())
         return made
 
     def deliver(self, event: str, payload: dict[str, Json], delivery: str = "") -> None:
@@ -276,11 +281,15 @@ class GitHubRig:
     ) -> tuple[int, Json, dict[str, str]]:
         headers: dict[str, str] = {}
         try:
+            if path == f"{SITE}access_token":
+                return 200, self.oauth.access_token(body), headers
             given = json.loads(body) if body else {}
+            if path.startswith("/applications/"):
+                return self.oauth.revoke(path, token, given), None, headers
             if path == "/app" or path.startswith("/app/"):
                 status, content = self._as_app(path, token, given)
                 return status, content, headers
-            user = self.users.get(token)
+            user = self.users.get(token) or self.oauth.user(token)
             if user is None:
                 raise _no(401, "Bad credentials")
             self._sync()
@@ -769,6 +778,17 @@ class GitHubRig:
         found = [review for _, review in sorted(self.reviews.items()) if review.number == int(number)]
         return 200, [self.review_json(review) for review in found]
 
+    def create_review(self, user: User, given: Json, _: Json, number: str) -> tuple[int, Json]:
+        pull = self._pull(number)
+        if "pull_requests" not in self.oauth.permissions:
+            raise _no(403, "Resource not accessible by integration")
+        if given.get("event") != "APPROVE" or self.objects.kind(given.get("commit_id") or pull.head) != "commit":
+            raise _no(422, "Unprocessable Entity")
+        if pull.user == user:
+            raise _no(422, "Review Can not approve your own pull request")
+        made = self._reviewed(int(number), user, "APPROVED", given.get("commit_id") or pull.head, given.get("body", ""))
+        return 200, self.review_json(made)
+
     # ------------------------------------------------------------ comments, checks, statuses
 
     def get_issue(self, _: User, __: Json, ___: Json, number: str) -> tuple[int, Json]:
@@ -920,6 +940,7 @@ ROUTES: tuple[tuple[str, str, _Action], ...] = (
     ("PATCH", "{repo}/pulls/([0-9]+)", GitHubRig.edit_pull),
     ("PUT", "{repo}/pulls/([0-9]+)/merge", GitHubRig.merge_pull),
     ("GET", "{repo}/pulls/([0-9]+)/reviews", GitHubRig.list_reviews),
+    ("POST", "{repo}/pulls/([0-9]+)/reviews", GitHubRig.create_review),
     ("GET", "{repo}/issues/([0-9]+)", GitHubRig.get_issue),
     ("GET", "{repo}/issues/([0-9]+)/comments", GitHubRig.list_comments),
     ("POST", "{repo}/issues/([0-9]+)/comments", GitHubRig.create_comment),
@@ -949,6 +970,10 @@ class _Handler(BaseHTTPRequestHandler):
     rig: GitHubRig
 
     def _serve(self) -> None:
+        if self.command == "GET" and self.path.startswith(f"{SITE}authorize?"):
+            people = [user for user in self.rig.users.values() if user.kind == "User"]
+            self._write(200, self.rig.oauth.page(f"http://{self.rig.address}{self.path}", people), "text/html", {})
+            return
         length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
         body = self.rfile.read(length)
         token = (self.headers.get("Authorization") or "").rpartition(" ")[2]
@@ -959,8 +984,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         raw = b"" if content is None else json.dumps(content).encode()
+        self._write(status, raw, "application/json", headers)
+
+    def _write(self, status: int, raw: bytes, content_type: str, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json; charset=utf-8", **headers}.items():
+        for name, value in {"Content-Type": f"{content_type}; charset=utf-8", **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()

@@ -139,6 +139,8 @@ class SealedInstallations(InstallationStore):
         if installation.bot_token_expires_at is not None:
             kept["bot_token_expires_at"] = installation.bot_token_expires_at
         with self._store.transaction() as work:
+            if not event and work.sealed(KIND, team) is None:
+                return  # it was removed while its token was renewed
             work.put_sealed(Sealed(KIND, team, team, installed_at, self._seal.seal(f"{KIND}/{team}", kept)))
             if event:
                 key = f"slack/{team}/{event}/{moment_text(at)}"
