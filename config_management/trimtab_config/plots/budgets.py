@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 from trimtab_config.budget.forecast import Unknown
 from trimtab_config.budget.spending import Outlook
-from trimtab_config.plots.figures import AHEAD, FAINT, INK, LIMIT, PAST, Plot, day_axis, money_axis, place_of, said
+from trimtab_config.plots.figures import (
+    AHEAD,
+    INK,
+    LIMIT,
+    PAST,
+    Plot,
+    amount,
+    day_axis,
+    money_axis,
+    place_of,
+    said,
+)
 from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
@@ -47,12 +58,12 @@ def _panel(axes: Axes, standing: Standing) -> None:
     days = [first + place for place in range((standing.month_end - standing.month).days + 1)]
     heading = f"{printable(standing.policy, 40)}, {standing.month:%Y-%m}: {_outlook(standing)}"
     axes.set_title(heading, color=LIMIT if standing.outlook in {Outlook.OVER, Outlook.LIKELY} else INK)
-    axes.axhline(budget, color=LIMIT, linestyle=(0, (6, 3)), linewidth=1.8, label=f"budget {budget:,.0f}")
+    axes.axhline(budget, color=LIMIT, linestyle=(0, (6, 3)), linewidth=1.8, label=f"budget {amount(budget)}")
     most = budget
     least = 0.0
     if standing.spent is not None:
         spent = [0.0, *accumulate(float(day) for day in standing.days)]
-        axes.plot(days[: len(spent)], spent, color=PAST, linewidth=2.6, label=f"spent {spent[-1]:,.0f}")
+        axes.plot(days[: len(spent)], spent, color=PAST, linewidth=2.6, label=f"spent {amount(spent[-1])}")
         axes.plot(days[len(spent) - 1], spent[-1], "o", color=PAST, markersize=6)
         most, least = max(most, *spent), min(spent)
         if not isinstance(standing.rest, Unknown):
@@ -68,7 +79,7 @@ def _panel(axes: Axes, standing: Standing) -> None:
 
 def _outlook(standing: Standing) -> str:
     if standing.outlook is Outlook.OVER and standing.spent is not None:
-        return f"over by {standing.spent - standing.budget:,.0f} {standing.currency}"
+        return f"over by {amount(float(standing.spent - standing.budget))} {standing.currency}"
     chance = "" if standing.chance is None else f", chance of overrun {100 * standing.chance:.0f} %"
     return f"{standing.outlook.value}{chance}"
 
@@ -85,7 +96,12 @@ def _ahead(
     percent = f"{100 * rest.coverage:.0f} %"
     axes.fill_between([days[begin], days[-1]], [spent, low], [spent, high], color=AHEAD, alpha=0.22, linewidth=0)
     axes.plot(
-        days[begin:], middle, color=AHEAD, linewidth=2.2, linestyle=(0, (3, 1.5)), label=f"forecast {middle[-1]:,.0f}"
+        days[begin:],
+        middle,
+        color=AHEAD,
+        linewidth=2.2,
+        linestyle=(0, (3, 1.5)),
+        label=f"forecast {amount(middle[-1])}",
     )
     axes.plot(
         [days[-1]] * 2,
@@ -95,7 +111,6 @@ def _ahead(
         solid_capstyle="butt",
         clip_on=False,
         zorder=4,
-        label=f"{percent} interval {low:,.0f} to {high:,.0f}",
+        label=f"{percent} interval {amount(low)} to {amount(high)}",
     )
-    axes.axvline(days[begin], color=FAINT, linewidth=1.2)
     return max(reach[0], high, *middle), min(reach[1], low, *middle)

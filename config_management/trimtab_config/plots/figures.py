@@ -86,9 +86,9 @@ def plotted(plot: Plot, form: PlotForm) -> bytes:
         plot.draw([row[0] for row in grid])
         file = io.BytesIO()
         if form is PlotForm.SVG:
-            FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Title": plot.title})  # type: ignore[no-untyped-call]
+            FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Title": plot.title})  # type: ignore[no-untyped-call] # matplotlib has no types here
         else:
-            FigureCanvasAgg(figure).print_png(file, metadata={"Software": None, "Title": _latin(plot.title)})  # type: ignore[no-untyped-call]
+            FigureCanvasAgg(figure).print_png(file, metadata={"Software": None, "Title": _latin(plot.title)})  # type: ignore[no-untyped-call] # matplotlib has no types here
     return file.getvalue()
 
 
@@ -106,16 +106,26 @@ def money_axis(axis: Axis, most: float, currency: str) -> None:
     axis.set_label_text(f"{word}{currency}")
 
 
+def amount(value: float) -> str:
+    """An amount in words of a legend: as short as it can be without becoming another one, or nothing."""
+    scale, word = next(((size, word) for size, word in _SCALES if abs(value) >= size), (1.0, ""))
+    if word:
+        return f"{value / scale:,.2f} {word.rstrip()}"
+    if abs(value) >= 100 or not value:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
 def day_axis(axis: Axis, days: Sequence[int] | None, pattern: str, apart: int = 1) -> None:
     """Ticks at these days of the month, or so many days ``apart``, written by ``pattern`` (as of strftime)."""
-    locator = DayLocator(interval=apart) if days is None else DayLocator(bymonthday=days)  # type: ignore[no-untyped-call]
+    locator = DayLocator(interval=apart) if days is None else DayLocator(bymonthday=days)  # type: ignore[no-untyped-call] # matplotlib has no types here
     axis.set_major_locator(locator)
-    axis.set_major_formatter(DateFormatter(pattern))  # type: ignore[no-untyped-call]
+    axis.set_major_formatter(DateFormatter(pattern))  # type: ignore[no-untyped-call] # matplotlib has no types here
 
 
 def place_of(when: date) -> float:
     """Where a day or an hour stands on an axis of days."""
-    return float(date2num(when))  # type: ignore[no-untyped-call]
+    return float(date2num(when))  # type: ignore[no-untyped-call] # matplotlib has no types here
 
 
 def said(axes: Axes, text: str) -> None:

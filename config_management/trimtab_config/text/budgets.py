@@ -55,7 +55,11 @@ def budgets_text(standings: Sequence[Standing], unassigned: Sequence[tuple[str, 
         f" {rate.valid_until} ({rate.book})."
         for rate in rates_of(standings)
     ]
-    lines += [f"{each.policy}: {each.rest.reason}." for each in standings if isinstance(each.rest, Unknown)]
+    reasons: dict[str, list[str]] = {}
+    for each in standings:
+        if isinstance(each.rest, Unknown):
+            reasons.setdefault(each.rest.reason, []).append(printable(each.policy, 60))
+    lines += [f"{', '.join(policies)}: {reason}." for reason, policies in reasons.items()]
     lines += [
         f"Spent is until {each.until.isoformat()}, effective cost." for each in standings[:1] if each.spent is not None
     ]

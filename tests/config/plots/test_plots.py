@@ -21,7 +21,7 @@ from trimtab_config.cost.report import PARTS
 from trimtab_config.plots.budgets import MOST_PANELS, budgets_plot
 from trimtab_config.plots.capacity import capacity_plot
 from trimtab_config.plots.costs import MOST_BARS, Bar, Chart, costs_plot
-from trimtab_config.plots.figures import Plot, PlotForm, plotted
+from trimtab_config.plots.figures import Plot, PlotForm, amount, plotted
 
 FLEET = Path(__file__).parents[3] / "examples/fleet"
 MONTH = date(2026, 10, 1)
@@ -52,9 +52,9 @@ def test_a_budget_is_drawn_with_its_line_its_forecast_and_its_interval() -> None
     plot = budgets_plot([standing("vision $x^2$ <b>&\u202e", rest, Outlook.POSSIBLE)])
     found = words(plot)
     assert "vision $x^2$ <b>&\\u202e, 2026-10: at risk, chance of overrun 40 %" in found, "a name is no formula"
-    assert {"EUR", "budget 150", "spent 95"} <= set(found)
+    assert {"EUR", "budget 150", "spent 95.00"} <= set(found)
     low, high = 95 + rest.total.low, 95 + rest.total.high
-    assert f"80 % interval {low:,.0f} to {high:,.0f}" in found
+    assert f"80 % interval {amount(low)} to {amount(high)}" in found
     width, height = size_of(plotted(plot, PlotForm.PNG))
     assert width >= 1200
     assert height >= 400
@@ -69,7 +69,7 @@ def test_what_is_unknown_is_written_and_the_worst_budgets_are_drawn_where_there_
     assert plot.title.startswith("late: over; blind: unknown; fine-0: within")
     found = words(budgets_plot([late, standing("blind", unknown, Outlook.UNKNOWN, None)]))
     assert f"no forecast: {unknown.reason}" in " ".join(found)
-    assert "late, 2026-10: over by 50 EUR" in found
+    assert "late, 2026-10: over by 50.00 EUR" in found
     assert any("2 more budgets" in each for each in words(plot))
     assert "No FinOpsPolicy has a budget." in words(budgets_plot([]))
 
@@ -93,6 +93,11 @@ def test_amounts_of_any_size_have_ticks_that_differ(most: float) -> None:
     assert len(ticks) == len(set(ticks)) >= 3, found
     assert max(map(len, ticks)) <= 9
     assert any(text in {"EUR", "million EUR", "trillion EUR"} for text in found)
+
+
+def test_no_amount_of_a_legend_becomes_nothing() -> None:
+    shown = [amount(value) for value in (0.0, 0.0029, 0.5, 95, 1234.4, -50.0, 2.5e6, 9.9e12)]
+    assert shown == ["0", "0.0029", "0.50", "95.00", "1,234", "-50.00", "2.50 million", "9.90 trillion"]
 
 
 def test_capacity_is_drawn_for_groups_with_a_forecast_those_that_will_be_short_first() -> None:
