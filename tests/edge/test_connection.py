@@ -370,9 +370,19 @@ def test_a_drain_ends_idle_connections_and_answers_what_has_begun() -> None:
         transport = Transport()
         begun.connection_made(transport)
         begun.data_received(post(b"abc")[:-1])
+        idle, silent = stage.listening.connection(), stage.listening.connection()
+        idle.connection_made(quiet := Transport())
+        silent.connection_made(unsaid := Transport())
+        silent.data_received(post(b"a"))
         stage.receive(post(b"a"))
         stage.listening.drain()
-        assert (stage.transport.closed, transport.closed) == (True, False)
+        assert [each.closed for each in (stage.transport, transport, quiet, unsaid)] == [False, False, True, False]
+        stage.receive(post(b"the next one was under way"))
+        assert stage.transport.written.count(b"connection: close") == 1
+        assert b"was under way" in stage.transport.written
+        assert stage.transport.closed
+        stage.listening.part()
+        assert (transport.closed, unsaid.closed) == (False, True)
         begun.data_received(b"c")
         assert b"POST /now abc" in transport.written
         assert b"connection: close" in transport.written
@@ -380,7 +390,7 @@ def test_a_drain_ends_idle_connections_and_answers_what_has_begun() -> None:
         late = stage.listening.connection()
         late.connection_made(closed := Transport())
         assert closed.closed
-        for each in (begun, late, stage.connection):
+        for each in (begun, late, idle, silent, stage.connection):
             each.connection_lost(None)
         assert stage.listening.is_idle
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from email.utils import formatdate
 from http import HTTPStatus
@@ -39,6 +40,8 @@ WRITE_SECONDS = 60.0
 """How long a client may leave an answer unread."""
 LINGER_SECONDS = 2.0
 """How long what comes after a refusal is read and thrown away."""
+PARTING_SECONDS = 0.5
+"""How long a connection that is in use may bring one more request while the server ends."""
 MAX_WAITING = 128
 """Requests that may wait on one connection behind the one that is being answered."""
 _JOIN_BELOW = 65_536
@@ -85,8 +88,19 @@ class Listening:
         return Connection(self)
 
     def drain(self) -> None:
-        """From now on a connection ends with the requests that have begun on it."""
+        """From now on a connection ends with the requests that have begun on it.
+
+        One that was answered just now may have the next request under way, so it gets :data:`PARTING_SECONDS` to bring it;
+        the answer says that it is the last.
+        """
         self.draining = True
+        now = self.loop.time()
+        for connection in list(self.connections):
+            connection.end_when_idle(now - PARTING_SECONDS)
+        self.loop.call_later(PARTING_SECONDS, self.part)
+
+    def part(self) -> None:
+        """End every connection that brings nothing."""
         for connection in list(self.connections):
             connection.end_when_idle()
 
@@ -469,8 +483,10 @@ class Connection(asyncio.Protocol):
         else:
             transport.close()
 
-    def end_when_idle(self) -> None:
-        """End with the requests that have begun."""
+    def end_when_idle(self, since: float = math.inf) -> None:
+        """End with the requests that have begun, unless one was answered after the moment ``since``."""
+        if self._idle_since is not None and self._idle_since > since:
+            return
         if self._transport is None or self._busy or self._waiting or self._request is not None or self._in_head:
             return
         self._transport.close()
