@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 import warnings
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,6 +33,7 @@ INK, FAINT, PAST, AHEAD, LIMIT = "#1f2933", "#d5dbe1", "#1c5d99", "#e08a00", "#b
 """Text; grid; what was; what is forecast; what should not be passed. Told apart without colour too, by their dashes."""
 WIDTH = 9.0
 _DPI = 150
+_WORDS = 78
 _LOOK = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
@@ -130,7 +132,9 @@ def place_of(when: date) -> float:
 
 def said(axes: Axes, text: str) -> None:
     """Words in the middle of a panel that has nothing to draw."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", wrap=True, color=INK, fontsize=11)
+    shown = "\n".join(textwrap.wrap(text, _WORDS))
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9}
+    axes.text(0.5, 0.5, shown, transform=axes.transAxes, ha="center", va="center", color=INK, fontsize=11, bbox=paper)
 
 
 def _latin(text: str) -> str:
