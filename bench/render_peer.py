@@ -24,7 +24,7 @@ def render(fleet: Path, templates: Path, output: Path) -> int:
     """Render every group of ``fleet`` by the template of its slot into ``output``; how many objects there were."""
     loader = jinja2.FileSystemLoader(templates)
     # YAML, not a page: nothing here is shown by a browser.
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - see above
     documents = [
         document
         for path in sorted(fleet.rglob("*.yaml"))

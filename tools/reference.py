@@ -88,7 +88,7 @@ def describe(path: str, command: Command, extra: str) -> Iterator[str]:
         command.configure(parser)
     yield f"## `{path}`\n\n{command.summary[0].upper()}{command.summary[1:].removesuffix('.')}.\n\n"
     if extra:
-        yield f"Comes with `pip install 'trimtab[{extra}]'`.\n\n"
+        yield f"Needs the extra `{extra}` ([install](../install.md)).\n\n"
     shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
     if shown and not command.subcommands:
         yield "| argument | meaning |\n|---|---|\n"

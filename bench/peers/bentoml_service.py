@@ -15,7 +15,7 @@ class OnnxService:
     def __init__(self) -> None:
         self.session = open_session()
 
-    @bentoml.api(route=f"/v2/models/{NAME}/infer")  # type: ignore[untyped-decorator]
+    @bentoml.api(route=f"/v2/models/{NAME}/infer")  # type: ignore[untyped-decorator] # it has no types
     def infer(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Run it."""
         found: dict[str, Any] = answer(self.session, inputs)

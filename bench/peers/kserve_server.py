@@ -12,7 +12,7 @@ from kserve.protocol.rest.server import RESTServer
 from peer_session import NAME, TYPES, open_session
 
 
-class Loopback(RESTServer):  # type: ignore[misc]
+class Loopback(RESTServer):  # type: ignore[misc] # its base has no types
     """KServe listens on every address and writes lines for each request, without an option for either; a bench does not."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed through
@@ -24,7 +24,7 @@ class Loopback(RESTServer):  # type: ignore[misc]
         access.handlers, access.propagate = [], False
 
 
-class OnnxModel(kserve.Model):  # type: ignore[misc]
+class OnnxModel(kserve.Model):  # type: ignore[misc] # its base has no types
     """One session."""
 
     def load(self) -> bool:

@@ -9,7 +9,7 @@ import litserve
 from peer_session import NAME, answer, open_session
 
 
-class OnnxApi(litserve.LitAPI):  # type: ignore[misc]
+class OnnxApi(litserve.LitAPI):  # type: ignore[misc] # its base has no types
     """One session in one worker."""
 
     def setup(self, device: str) -> None:

@@ -8,7 +8,7 @@ from mlserver.types import InferenceRequest, InferenceResponse
 from peer_session import open_session
 
 
-class OnnxRuntime(MLModel):  # type: ignore[misc]
+class OnnxRuntime(MLModel):  # type: ignore[misc] # its base has no types
     """One session per process."""
 
     async def load(self) -> bool:

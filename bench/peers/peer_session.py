@@ -25,7 +25,7 @@ def open_session() -> Any:  # noqa: ANN401 - onnxruntime ships no types
     return onnxruntime.InferenceSession(os.environ["BENCH_MODEL"], options, providers=["CPUExecutionProvider"])
 
 
-def answer(session: Any, inputs: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: ANN401
+def answer(session: Any, inputs: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: ANN401 - likewise
     """The V2 answer to the V2 inputs of one tensor, for servers that know no V2 themselves."""
     tensor = inputs[0]
     x = np.array(tensor["data"], np.float32).reshape(tensor["shape"])

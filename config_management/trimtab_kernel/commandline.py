@@ -175,7 +175,7 @@ def print_problems(problems: Iterable[Problem]) -> None:
     codes = sorted({problem.code for problem in shown})
     if codes:
         count = f"{len(shown)} problem{'s' if len(shown) != 1 else ''}"
-        print(f"{count}; 'trimtab explain {codes[0]}' says more", file=sys.stderr)  # noqa: T201
+        print(f"{count}; 'trimtab explain {codes[0]}' says more", file=sys.stderr)  # noqa: T201 - likewise
 
 
 def print_json(value: object) -> None:

@@ -107,11 +107,13 @@ def merge(one: Evidence, other: Evidence, merge_sketches: Callable[[bytes, bytes
     scores = one.scores + other.scores if one.scores and other.scores else one.scores or other.scores
     sketches = {_key(sketch): sketch for sketch in one.sketches}
     for sketch in other.sketches:
-        there = sketches.get(_key(sketch))
-        if there is not None:
+        key = _key(sketch)
+        there = sketches.get(key)
+        if there is None:
+            sketches[key] = sketch
+        else:
             payload = merge_sketches(there.payload, sketch.payload)
-            sketch = replace(sketch, k=min(there.k, sketch.k), n=there.n + sketch.n, payload=payload)  # noqa: PLW2901
-        sketches[_key(sketch)] = sketch
+            sketches[key] = replace(sketch, k=min(there.k, sketch.k), n=there.n + sketch.n, payload=payload)
     return replace(
         one,
         cohorts=cohorts,

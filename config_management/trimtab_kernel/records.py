@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     # To a type checker they are what they behave as.
-    from dataclasses import dataclass as dataclass  # noqa: PLC0414
-    from dataclasses import field as field  # noqa: PLC0414
-    from dataclasses import replace as replace  # noqa: PLC0414
+    from dataclasses import dataclass as dataclass  # noqa: PLC0414 - named twice, they are offered on
+    from dataclasses import field as field  # noqa: PLC0414 - named twice, they are offered on
+    from dataclasses import replace as replace  # noqa: PLC0414 - named twice, they are offered on
 else:
 
     def dataclass(*, frozen: bool, slots: bool, order: bool = False) -> Callable[[type], type]:
@@ -96,7 +96,7 @@ class Field:
 
 def fields(kind: type) -> tuple[Field, ...]:
     """The fields of a class of records, those of its bases first. Raises AttributeError for another class."""
-    found: tuple[Field, ...] = kind.__record_fields__  # type: ignore[attr-defined]
+    found: tuple[Field, ...] = kind.__record_fields__  # type: ignore[attr-defined] # every record's class has it
     return found
 
 
@@ -158,19 +158,19 @@ def _record(cls: type) -> type:
     def __eq__(self: object, other: object) -> Any:  # noqa: ANN401, N807 - NotImplemented
         return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
 
-    def __hash__(self: object) -> int:  # noqa: N807
+    def __hash__(self: object) -> int:  # noqa: N807 - becomes a method by being put into a class
         return hash(hashed(self))
 
     @recursive_repr()
-    def __repr__(self: object) -> str:  # noqa: N807
+    def __repr__(self: object) -> str:  # noqa: N807 - becomes a method by being put into a class
         text = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"{self.__class__.__qualname__}({text})"
 
-    def __getstate__(self: object) -> tuple[Any, ...]:  # noqa: N807
+    def __getstate__(self: object) -> tuple[Any, ...]:  # noqa: N807 - becomes a method by being put into a class
         state: tuple[Any, ...] = whole(self)
         return state
 
-    def __reduce__(self: object) -> tuple[Any, ...]:  # noqa: N807
+    def __reduce__(self: object) -> tuple[Any, ...]:  # noqa: N807 - becomes a method by being put into a class
         return (self.__class__, whole(self))
 
     methods: list[Any] = [__eq__, __hash__, __repr__, __getstate__, _set_state, _refuse_change, _refuse_removal]

@@ -28,7 +28,7 @@ if not __package__:  # run as a file: imports start at the root of the tree
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped] # it has no types
 
 from examples.models import claims, digits, rows, triage
 from examples.models.cards import with_tables

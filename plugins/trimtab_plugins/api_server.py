@@ -41,12 +41,12 @@ def client_of(kubeconfig: Path | None) -> kubernetes.client.ApiClient:
         if kubeconfig is None and _in_pod():
             kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call] # the client has no types here
         else:
-            kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
+            kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call] # likewise
                 config_file=None if kubeconfig is None else str(kubeconfig), client_configuration=configuration
             )
     except (kubernetes.config.ConfigException, OSError, ValueError) as error:
         raise OutsideError(
-            f"no cluster to talk to: {printable(str(error), 200)}; name one with --kubeconfig"
+            f"no cluster to talk to: {printable(str(error).rstrip('.'), 200)}; name one with --kubeconfig"
         ) from error
     return kubernetes.client.ApiClient(configuration)
 

@@ -158,13 +158,13 @@ def _watch_requests(steps: Boundaries, responded: threading.Event) -> None:
         GitRepository.write_commit,
     )
 
-    def sent(self: Any, request: requests.PreparedRequest, *words: Any, **named: Any) -> requests.Response:  # noqa: ANN401
+    def sent(self: Any, request: requests.PreparedRequest, *words: Any, **named: Any) -> requests.Response:  # noqa: ANN401 - as the method that it takes the place of
         if request.method in ("GET", "HEAD"):
             return send(self, request, *words, **named)
         with steps.around(_name_of_github(str(request.method), str(request.path_url))):
             return send(self, request, *words, **named)
 
-    def opened(self: Any, fullurl: Any, *words: Any, **named: Any) -> Any:  # noqa: ANN401
+    def opened(self: Any, fullurl: Any, *words: Any, **named: Any) -> Any:  # noqa: ANN401 - as the method that it takes the place of
         path = urlsplit(fullurl if isinstance(fullurl, str) else fullurl.full_url).path
         method = re.sub(r"[0-9]+$", "*", path.removeprefix("/api/").removeprefix("/"))
         if method.startswith(_READS):
@@ -175,18 +175,18 @@ def _watch_requests(steps: Boundaries, responded: threading.Event) -> None:
             responded.set()
         return answer
 
-    def updated(self: Any) -> None:  # noqa: ANN401
+    def updated(self: Any) -> None:  # noqa: ANN401 - as the method that it takes the place of
         with steps.around("fetch into the mirror"):
             update(self)
 
-    def written(self: Any, *words: Any, **named: Any) -> str:  # noqa: ANN401
+    def written(self: Any, *words: Any, **named: Any) -> str:  # noqa: ANN401 - as the method that it takes the place of
         with steps.around("commit in the mirror"):
             return write(self, *words, **named)
 
-    requests.adapters.HTTPAdapter.send = sent  # type: ignore[method-assign]
-    urllib.request.OpenerDirector.open = opened  # type: ignore[method-assign]
-    GitMirror.update = updated  # type: ignore[method-assign]
-    GitRepository.write_commit = written  # type: ignore[method-assign]
+    requests.adapters.HTTPAdapter.send = sent  # type: ignore[method-assign] # the process is to die there
+    urllib.request.OpenerDirector.open = opened  # type: ignore[method-assign] # the process is to die there
+    GitMirror.update = updated  # type: ignore[method-assign] # the process is to die there
+    GitRepository.write_commit = written  # type: ignore[method-assign] # the process is to die there
 
 
 class _Bot:

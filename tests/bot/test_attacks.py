@@ -149,11 +149,11 @@ def look(now: Circumstances, _before: Ballot) -> Event:
 
 
 def bound(**changes: object) -> Callable[[Circumstances], Circumstances]:
-    return lambda now: replace(now, binding=replace(now.binding, **changes))  # type: ignore[arg-type]
+    return lambda now: replace(now, binding=replace(now.binding, **changes))  # type: ignore[arg-type] # fields by their names
 
 
 def changed(**changes: object) -> Callable[[Circumstances], Circumstances]:
-    return lambda now: replace(now, **changes)  # type: ignore[arg-type]
+    return lambda now: replace(now, **changes)  # type: ignore[arg-type] # fields by their names
 
 
 def remark(body: str, *, edited: bool = False, by_program: bool = False) -> Callable[[Ground], str]:

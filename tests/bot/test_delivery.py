@@ -75,7 +75,7 @@ def test_a_change_is_closed_when_the_clusters_have_it_with_the_time_of_each_stag
     events = site.events.names()
     assert [events.count(name) for name in ("seen", "synced", "healthy")] == [1, 1, 1]
     figures = BotFigures(site.store, site.bot.loop.looks, lambda: True, delivery=site.bot.delivery)
-    with serving(figures, "127.0.0.1", 0) as url, urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+    with serving(figures, "127.0.0.1", 0) as url, urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own loopback URL
         text = answer.read().decode()
     assert 'trimtab_bot_deliveries{state="healthy"} 4.0' in text
     assert 'trimtab_bot_stages_total{stage="synced"} 1.0' in text

@@ -153,7 +153,7 @@ def test_any_promise_survives_its_comment(found: list[tuple[str, list[Decimal], 
 
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_what_is_no_measured_cost_is_refused(content: Any) -> None:  # noqa: ANN401
+def test_what_is_no_measured_cost_is_refused(content: Any) -> None:  # noqa: ANN401 - any JSON
     with pytest.raises(InputError, match="A703"):
         measurement_of(content if isinstance(content, bytes) else content.encode())
 

@@ -208,7 +208,7 @@ def test_every_function_and_shape_is_as_the_package_of_the_installed_version_dec
     from wasmtime import _bindings as declared
 
     def size(kind: object) -> int:
-        return 0 if kind is None else ctypes.sizeof(kind)  # type: ignore[arg-type]
+        return 0 if kind is None else ctypes.sizeof(kind)  # type: ignore[arg-type] # a type of ctypes, as declared there
 
     for name, (result, arguments) in wasm_library.FUNCTIONS.items():
         other = getattr(declared, f"_{name}")
@@ -275,7 +275,7 @@ def test_what_one_bundle_finds_holds_and_the_stronger_word_wins() -> None:
     one = Fixed(finding("a", PolicyLevel.WARN), finding("b", PolicyLevel.DRY_RUN))
     other = Fixed(finding("a", PolicyLevel.DENY))
     for engines in ((one, other), (other, one)):
-        [decision] = PolicyGate(engines, {}).decide([b"{}"])  # type: ignore[arg-type]
+        [decision] = PolicyGate(engines, {}).decide([b"{}"])  # type: ignore[arg-type] # engines of the test's own
         assert [(found.rule, found.level.value) for found in decision.findings] == [("a", "deny"), ("b", "dry-run")]
         assert not decision.allowed
 

@@ -88,7 +88,7 @@ def thousand_findings() -> Review:
 
 
 @pytest.mark.parametrize("make", [no_change, one_group, many_groups, missing_price, refusal, thousand_findings])
-def test_the_comment_is_what_lies_in_the_golden_file(make: Any, pytestconfig: pytest.Config) -> None:  # noqa: ANN401
+def test_the_comment_is_what_lies_in_the_golden_file(make: Any, pytestconfig: pytest.Config) -> None:  # noqa: ANN401 - a function above, by whose name the file is found
     text = review_markdown(make(), "trimtab-report.json")
     file = GOLDEN / f"{make.__name__}.md"
     if pytestconfig.getoption("--update-golden"):

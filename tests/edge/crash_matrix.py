@@ -240,7 +240,7 @@ def matrix(name: str, root: Path, doubles: int, seed: int) -> dict[str, object]:
         device = Device(place_of)
         killed = 0
         for point in points:
-            _, died = in_child(lambda point=point: killed_at(point, device.arguments(*scenario.options)))  # type: ignore[misc]
+            _, died = in_child(lambda point=point: killed_at(point, device.arguments(*scenario.options)))  # type: ignore[misc] # mypy cannot infer a lambda with a default
             killed = died
             findings.extend(check(device, scenario, f"killed at {points}", whole=whole))
         status, _ = in_child(lambda: killed_at(0, device.arguments(*scenario.options)))

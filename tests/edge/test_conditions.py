@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def device(**facts: int | str | None) -> Device:
-    return Device("d", **facts)  # type: ignore[arg-type]
+    return Device("d", **facts)  # type: ignore[arg-type] # facts of a device, by their names
 
 
 CASES = {

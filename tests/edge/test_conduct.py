@@ -77,7 +77,7 @@ def test_the_servers_default_counts_where_a_request_and_its_model_say_nothing(tm
 
 def test_a_timeout_in_a_header_counts_where_the_request_names_none(tmp_path: Path) -> None:
     """Also on a connection that repeats its head; anything but microseconds is the client's mistake."""
-    with served(tmp_path, graphs.slow(1.0, 6000), {}, "--threads", "1") as server:
+    with served(tmp_path, graphs.slow(1.0, 2000), {}, "--threads", "1") as server:
         path, body = "/v2/models/m/infer", json.dumps({"inputs": [ONE]}).encode()
         for _ in range(3):
             assert server.ask("POST", path, body, {"timeout": "50000"}).status == 504

@@ -301,7 +301,7 @@ def everything(tmp_path: Path, models: tuple[str, ...], *, update: bool) -> list
                     server.wait_ready(model, version)
             for model in models:
                 active = {"model": model, "version": version}
-                wait_until(lambda active=active: sample(agent.samples(), "trimtab_agent_active", **active) == 1)  # type: ignore[misc]
+                wait_until(lambda active=active: sample(agent.samples(), "trimtab_agent_active", **active) == 1)  # type: ignore[misc] # mypy cannot infer a lambda with a default
             return [one.ask("GET", "/metrics").body.decode() for one in (server, agent)]
         finally:
             process.terminate()
@@ -380,7 +380,7 @@ def test_of_a_model_marked_high_stakes_one_answer_in_so_many_is_explained(tmp_pa
             assert server.infer("adder", row).status == 200
             if number % 5 == 0:
                 done = min(number // 5 + 1, 3)
-                wait_until(lambda done=done: server.ask("GET", path).json["explained"] == done)  # type: ignore[misc]
+                wait_until(lambda done=done: server.ask("GET", path).json["explained"] == done)  # type: ignore[misc] # mypy cannot infer a lambda with a default
         told = server.ask("GET", path).json
         assert (told["answers"], told["explained"], told["failed"]) == (30, 3, 0)
         assert [feature["column"] for feature in told["features"]] == [3, 2, 1, 0]

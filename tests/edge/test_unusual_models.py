@@ -135,7 +135,7 @@ def test_weights_in_other_files_are_those_beside_the_model_and_only_where_no_dig
         reply = server.infer("beside", {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]})
         assert reply.json["outputs"][0]["data"] == [4321.0]
         for name in ("stated", "climbs", "absolute", "absent"):
-            wait_until(lambda name=name: server.readiness(name).json["state"] == "FAILED", 60)  # type: ignore[misc]
+            wait_until(lambda name=name: server.readiness(name).json["state"] == "FAILED", 60)  # type: ignore[misc] # mypy cannot infer a lambda with a default
         assert "all weights within the file" in server.readiness("stated").json["reason"]
 
 

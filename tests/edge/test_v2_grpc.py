@@ -56,7 +56,7 @@ def begin(channel: grpc.Channel, rpc: str, sent: bytes, seconds: float = 30.0) -
     return call.future(sent, timeout=seconds)
 
 
-def ended(future: Any) -> str:  # noqa: ANN401
+def ended(future: Any) -> str:  # noqa: ANN401 - see above
     """The name of the status that a call ended with."""
     future.exception()
     name: str = future.code().name

@@ -208,6 +208,7 @@ class TestRebuild:
         assert "triage 1.0.0 lite: the file is not what its name and the index say" in told
         assert "triage 1.0.0 premium" not in told
 
+    @pytest.mark.long
     def test_writing_replaces_what_an_earlier_index_named_and_nothing_else(self, tmp_path: Path) -> None:
         first, second, third = islice(build.build(), 3)
         build.write(tmp_path, [first, second], passes=1, rate=100.0)

@@ -66,6 +66,11 @@ def test_nothing_is_left_to_do_in_a_comment() -> None:
     assert lines_matching(rf"(?<![\w+/]){'(?:' + words + ')'}(?![\w+/])") == []
 
 
+def test_whoever_silences_a_checker_says_why() -> None:
+    """After the code that is silenced: ``# noqa: S310 - our own URL``, ``# type: ignore[misc] # it has no types``."""
+    assert lines_matching(r"# (?:no" + r"qa(?:: [A-Z0-9, ]+)?|type: ig" + r"nore(?:\[[a-z, -]+\])?) *$") == []
+
+
 def test_no_line_names_a_place_of_some_machine() -> None:
     places = "|".join(("wo" + "rk", "ro" + "ot", "home/" + r"(?!argocd/)[a-z]+", "Use" + r"rs/[A-Za-z]+"))
     assert lines_matching(rf"(?<![\w.*}})\]-])/(?:{places})/") == []

@@ -63,7 +63,7 @@ def test_what_is_no_exact_quantity_is_refused(text: str) -> None:
 @pytest.mark.parametrize("value", [True, False, 1.5, None, b"1"])
 def test_only_text_and_whole_numbers_are_read(value: object) -> None:
     with pytest.raises(QuantityError):
-        Quantity.parse(value)  # type: ignore[arg-type]
+        Quantity.parse(value)  # type: ignore[arg-type] # what must not work
 
 
 @given(billionths)

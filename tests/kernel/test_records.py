@@ -124,7 +124,7 @@ def test_they_have_the_order_of_the_standard_library() -> None:
         for compare in (operator.lt, operator.le, operator.gt, operator.ge):
             assert compare(Ours(*one), Ours(*other)) is compare(Theirs(*one), Theirs(*other))
     with pytest.raises(TypeError, match="not supported"):
-        assert Ours(1) < Theirs(2)  # type: ignore[operator]
+        assert Ours(1) < Theirs(2)  # type: ignore[operator] # what must not work
 
 
 def test_fields_come_from_bases_and_are_made_and_followed_up_as_in_the_standard_library() -> None:

@@ -311,7 +311,7 @@ def b64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def object_of_argocd(kind: str, name: str, labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
+def object_of_argocd(kind: str, name: str, labels: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of any object
     """An object of Argo CD's namespace that it takes for its own."""
     metadata = {"name": name, "namespace": NAMESPACE, "labels": PART | dict(labels or {})}
     return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **fields}

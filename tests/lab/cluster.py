@@ -58,7 +58,7 @@ class Cluster:
 
             settings = client.Configuration()
             # One loader for tests and for what is tested.
-            config.load_kube_config(str(self.kubeconfig), client_configuration=settings)  # type: ignore[no-untyped-call]
+            config.load_kube_config(str(self.kubeconfig), client_configuration=settings)  # type: ignore[no-untyped-call] # the client has no types here
             self._client = client.ApiClient(settings)
         return self._client
 
@@ -67,7 +67,7 @@ class Cluster:
         if self._dynamic is None:
             from kubernetes.dynamic import DynamicClient
 
-            self._dynamic = DynamicClient(self.api(), cache_file=str(self.kubeconfig.with_name("discovery.json")))  # type: ignore[no-untyped-call]
+            self._dynamic = DynamicClient(self.api(), cache_file=str(self.kubeconfig.with_name("discovery.json")))  # type: ignore[no-untyped-call] # the client has no types here
         return self._dynamic
 
     def resource(self, api_version: str, kind: str) -> Any:  # noqa: ANN401 - the client names no types for it

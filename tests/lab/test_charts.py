@@ -312,7 +312,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("trimtab", {"bot": {"enabled": True, "config": {**BOT, "metrics": None}}}, "metrics"),
     ("trimtab", {"bot": {"enabled": True, "config": {**BOT, "people": [{"id": "a", "token": "x"}]}}}, "people"),
     ("trimtab", {"bot": {"enabled": True, "port": 9000, "config": BOT}}, "bot.port"),
-    ("trimtab", {"bot": {"enabled": True, "config": {**BOT, "inbox": {"host": "127.0.0.1", "port": 8080}}}}, "0.0.0.0"),  # noqa: S104
+    ("trimtab", {"bot": {"enabled": True, "config": {**BOT, "inbox": {"host": "127.0.0.1", "port": 8080}}}}, "0.0.0.0"),  # noqa: S104 - what must be refused
     ("trimtab", {"image": {"digest": "sha256:abc"}}, "digest"),
     ("trimtab", {"image": {"repository": "a:b"}}, "repository"),
     ("trimtab-edge", {"nodePreparation": {"enable": True}}, "enable"),

@@ -44,7 +44,7 @@ def connect(kubeconfig: Path | None) -> kubernetes.client.CustomObjectsApi:
         if kubeconfig is None and in_pod:
             kubernetes.config.load_incluster_config(configuration)  # type: ignore[no-untyped-call] # the client has no types here
         else:
-            kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call]
+            kubernetes.config.load_kube_config(  # type: ignore[no-untyped-call] # likewise
                 config_file=None if kubeconfig is None else str(kubeconfig), client_configuration=configuration
             )
     except (kubernetes.config.ConfigException, OSError, ValueError) as error:

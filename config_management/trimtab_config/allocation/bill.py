@@ -28,7 +28,7 @@ from trimtab_kernel.money import Grade
 from trimtab_kernel.problems import Collector, InputError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from trimtab_config.allocation.fleet import GroupFacts
     from trimtab_config.catalog import Catalog
@@ -150,7 +150,9 @@ class Allocation:
         ]
         return tuple(sorted(found, key=lambda each: (each[1], each[0] is None, -each[3], each[0] or "")))
 
-    def _summed(self, key_of: Any) -> dict[tuple[str | None, str], tuple[int, Decimal, dict[str, Decimal]]]:  # noqa: ANN401
+    def _summed(
+        self, key_of: Callable[[Line], str | None]
+    ) -> dict[tuple[str | None, str], tuple[int, Decimal, dict[str, Decimal]]]:
         sums: dict[tuple[str | None, str], dict[str, Decimal]] = {}
         counts: dict[tuple[str | None, str], int] = {}
         for line in self.lines:

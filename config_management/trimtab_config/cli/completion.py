@@ -54,7 +54,7 @@ def _complete_files(parser: argparse.ArgumentParser) -> None:
             for child in action.choices.values():
                 _complete_files(child)
         elif action.type is Path:
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
+            action.complete = shtab.FILE  # type: ignore[attr-defined] # shtab reads this attribute of any action
 
 
 COMMAND = Command(

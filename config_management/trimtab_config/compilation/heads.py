@@ -58,9 +58,9 @@ class Head:
         kind, namespace, name, seen, content, sight = value
         for text in (kind, namespace, name, content, sight):
             if not isinstance(text, str):
-                raise ValueError("expected text")  # noqa: TRY004
+                raise ValueError("expected text")  # noqa: TRY004 - as promised above, for whatever is wrong
         if not isinstance(seen, dict):
-            raise ValueError("expected an object")  # noqa: TRY004
+            raise ValueError("expected an object")  # noqa: TRY004 - as promised above, for whatever is wrong
         if kind in {GROUP, DEPLOYMENT} and not isinstance(seen.get("labels"), dict):
             raise ValueError("expected labels")
         if kind == DEPLOYMENT and not (isinstance(seen.get("model"), str) and isinstance(seen.get("versions"), list)):

@@ -41,7 +41,7 @@ def read_only(items: dict[Any, Any]) -> Mapping[Any, Any]:
     return MappingProxyType(items)
 
 
-_OTHERS[read_only.__module__, read_only.__qualname__] = read_only  # type: ignore[assignment]
+_OTHERS[read_only.__module__, read_only.__qualname__] = read_only  # type: ignore[assignment] # a function among classes
 
 
 @dataclass(frozen=True, slots=True)

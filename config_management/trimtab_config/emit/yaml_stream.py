@@ -85,13 +85,13 @@ def _entry(out: list[str], indent: str, head: str, value: object) -> None:
     elif kind is dict:
         if value:
             out.append(f"{indent}{head}\n")
-            _mapping(out, indent + "  ", value)  # type: ignore[arg-type]
+            _mapping(out, indent + "  ", value)  # type: ignore[arg-type] # likewise
         else:
             out.append(f"{indent}{head} {{}}\n")
     elif kind is list or kind is tuple:
         if value:
             out.append(f"{indent}{head}\n")
-            _sequence(out, indent, value)  # type: ignore[arg-type]
+            _sequence(out, indent, value)  # type: ignore[arg-type] # likewise
         else:
             out.append(f"{indent}{head} []\n")
     else:
@@ -115,7 +115,7 @@ def _sequence(out: list[str], indent: str, value: Iterable[object]) -> None:
             if type(item) is dict:
                 _mapping(out, indent + "  ", item)
             else:
-                _sequence(out, indent + "  ", item)  # type: ignore[arg-type]
+                _sequence(out, indent + "  ", item)  # type: ignore[arg-type] # likewise
             out[place] = f"{indent}- {out[place][len(indent) + 2 :]}"
         else:
             _entry(out, indent, "-", item)

@@ -42,9 +42,9 @@ class PatientRetry(GithubRetry):
         url: str | None = None,
         response: Any = None,  # noqa: ANN401 - urllib3's answer
         error: Exception | None = None,
-        _pool: Any = None,  # noqa: ANN401
-        _stacktrace: Any = None,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+        _pool: Any = None,  # noqa: ANN401 - urllib3's, as it passes them
+        _stacktrace: Any = None,  # noqa: ANN401 - urllib3's, as it passes them
+    ) -> Any:  # noqa: ANN401 - urllib3's, as it passes them
         """See urllib3.Retry. Raises GithubException at once where GitHub asks for patience."""
         try:
             _raise_if_limited(response)

@@ -322,10 +322,10 @@ class LibraryMachine:
         raise self._failure.pop() if self._failure else StoppedError(reason(message))
 
 
-def _callback(library: Any, failure: list[StoppedError], *, aborts: bool) -> Callable[..., int]:  # noqa: ANN401
+def _callback(library: Any, failure: list[StoppedError], *, aborts: bool) -> Callable[..., int]:  # noqa: ANN401 - ctypes has no types for them
     """What a module calls: notes what is the matter and traps. It refers to no machine, so that none is kept by itself."""
 
-    def called(_env: int, _caller: int, arguments: Any, count: int, _results: Any, _expected: int) -> int:  # noqa: ANN401
+    def called(_env: int, _caller: int, arguments: Any, count: int, _results: Any, _expected: int) -> int:  # noqa: ANN401 - ctypes has no types for them
         if aborts and count:
             failure[:] = [AbortedError(arguments[0].of.i32)]
         else:

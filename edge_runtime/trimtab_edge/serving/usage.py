@@ -59,7 +59,7 @@ def _boot() -> str:
     global _boot_id  # noqa: PLW0603 - a fact of the machine that is read once
     if _boot_id is None:
         try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - three times as fast as a Path, before the first request
                 _boot_id = file.read(64).strip()
         except OSError:
             _boot_id = f"{time.time() - time.monotonic():.0f}"

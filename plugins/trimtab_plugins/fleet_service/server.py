@@ -54,7 +54,7 @@ class _PunctualProtocol(H11Protocol):
     HEAD_SECONDS = 10.0
     _timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # a transport of TCP, and uvicorn says only of any
         super().connection_made(transport)
         self._timer = self.loop.call_later(self.HEAD_SECONDS, transport.abort)
 

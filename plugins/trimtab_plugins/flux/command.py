@@ -157,7 +157,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
 
 
 def _usage(text: str) -> ExitCode:
-    print(f"trimtab flux-controller: {text}; see 'trimtab flux-controller --help'", file=sys.stderr)  # noqa: T201
+    print(f"trimtab flux-controller: {text}; see 'trimtab flux-controller --help'", file=sys.stderr)  # noqa: T201 - stderr is for people
     return ExitCode.USAGE
 
 

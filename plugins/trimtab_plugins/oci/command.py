@@ -84,7 +84,7 @@ def run_push(arguments: argparse.Namespace) -> ExitCode:
     for group, target, pushed in _push_all(source, targets, arguments):
         if arguments.output == "text":
             verb = "pushed" if pushed.changed else "unchanged"
-            print(f"{verb} {target} digest={pushed.digest} revision={pushed.revision or '-'}", flush=True)  # noqa: T201
+            print(f"{verb} {target} digest={pushed.digest} revision={pushed.revision or '-'}", flush=True)  # noqa: T201 - the product
         rows.append(_row(group, target, pushed))
     if arguments.output == "json":
         print_json({"artifacts": rows})
@@ -175,7 +175,7 @@ def run_pull(arguments: argparse.Namespace) -> ExitCode:
         raise InputError(Problem("A306", got=quoted(str(address)), expected="a tag or a digest"))
     held, files = pull(_repository(address, arguments), address)
     write_new_folder(arguments.output, files)
-    print(f"pulled {address} digest={held.digest} revision={held.revision or '-'} files={len(files)}")  # noqa: T201
+    print(f"pulled {address} digest={held.digest} revision={held.revision or '-'} files={len(files)}")  # noqa: T201 - the product
     return ExitCode.DONE
 
 

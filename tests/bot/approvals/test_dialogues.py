@@ -65,7 +65,7 @@ def look(**changes: object) -> Look:
 def words(commands: object) -> tuple[str, ...]:
     """Commands as a person would note them down."""
     said = []
-    for command in commands:  # type: ignore[attr-defined]
+    for command in commands:  # type: ignore[attr-defined] # a tuple of commands, each of a type of its own
         match command:
             case Answer(result):
                 said.append("accepted" if isinstance(result, Accepted) else result.code)

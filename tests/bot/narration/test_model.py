@@ -96,7 +96,7 @@ def broken(site: Site) -> Site:
     return site
 
 
-def narrator(endpoint: Endpoint, now: list[float], **options: Any) -> ModelNarrator:  # noqa: ANN401
+def narrator(endpoint: Endpoint, now: list[float], **options: Any) -> ModelNarrator:  # noqa: ANN401 - as ModelNarrator takes them
     return ModelNarrator(endpoint.url, "small-model", "key-of-the-bot", lambda: now[0], **options)
 
 

@@ -57,7 +57,7 @@ def _with(*parts: bytes) -> Callable[[], Messages]:
 
 
 def _whole(archive: Callable[[], bytes], path: str = "fleet", **other: object) -> Callable[[], Messages]:
-    return lambda: request(archive(), path, **other)  # type: ignore[arg-type]
+    return lambda: request(archive(), path, **other)  # type: ignore[arg-type] # options of request, by their names
 
 
 def _manifest(content: bytes) -> Callable[[], Messages]:

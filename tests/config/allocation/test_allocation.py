@@ -73,7 +73,7 @@ def models(allocation: Allocation) -> dict[str, dict[str, Decimal]]:
 # ---------------------------------------------------------------- by hand
 
 
-def test_a_device_hour_is_paid_by_the_larger_of_request_and_use(connection: Any) -> None:  # noqa: ANN401
+def test_a_device_hour_is_paid_by_the_larger_of_request_and_use(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     """Hour one: half a core requested, a tenth used. Hour two: two cores used. The rest of 0.8 is idle."""
     calm = row(cpu_seconds=360.0, joules=3.6e6, bytes_up=10**9, inferences=500)
     busy = row(1, cpu_seconds=7200.0, inferences=500)
@@ -90,12 +90,12 @@ def test_a_device_hour_is_paid_by_the_larger_of_request_and_use(connection: Any)
     assert [each.unreported for each in allocation.groups] == [18], "nine more devices are declared"
 
 
-def test_what_is_kept_in_memory_counts_as_use(connection: Any) -> None:  # noqa: ANN401
+def test_what_is_kept_in_memory_counts_as_use(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     held = row(memory_peak=4 * 1024**3)
     assert models(bill(connection, [held]))["triage"]["device"] == Decimal("0.2"), "half of 8 GiB"
 
 
-def test_a_version_pays_for_the_time_that_it_was_there(connection: Any) -> None:  # noqa: ANN401
+def test_a_version_pays_for_the_time_that_it_was_there(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     rows = [row(minutes=(0, 15)), row(minutes=(15, 60), version="1.0.0")]
     found = {line.version: parts(line)["device"] for line in bill(connection, rows).lines if line.model}
     assert found == {"1.1.0": Decimal("0.0125"), "1.0.0": Decimal("0.0375")}
@@ -105,7 +105,7 @@ def test_a_version_pays_for_the_time_that_it_was_there(connection: Any) -> None:
     ("rule", "triage", "digits"),
     [(IdleRule.PROPORTIONAL, "0.24", "0.16"), (IdleRule.UNIFORM, "0.225", "0.175")],
 )
-def test_idle_is_borne_by_a_stated_rule(connection: Any, rule: IdleRule, triage: str, digits: str) -> None:  # noqa: ANN401
+def test_idle_is_borne_by_a_stated_rule(connection: Any, rule: IdleRule, triage: str, digits: str) -> None:  # noqa: ANN401 - a backend of Ibis
     """Triage weighs 0.15 and digits 0.1 of the 0.4; 0.15 is idle."""
     rows = [row(cpu_seconds=1.5 * CORE_HOUR), row(model="digits", cpu_seconds=CORE_HOUR)]
     found = models(bill(connection, rows, rule=rule))
@@ -113,7 +113,7 @@ def test_idle_is_borne_by_a_stated_rule(connection: Any, rule: IdleRule, triage:
     assert whole == {"triage": Decimal(triage), "digits": Decimal(digits)}
 
 
-def test_a_device_without_models_is_idle(connection: Any) -> None:  # noqa: ANN401
+def test_a_device_without_models_is_idle(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     allocation = bill(connection, [row(model="", version="")])
     assert models(allocation) == {"": {"idle": Decimal("0.4")}}
 
@@ -128,7 +128,7 @@ def test_a_device_without_models_is_idle(connection: Any) -> None:  # noqa: ANN4
     ],
 )
 def test_energy_says_how_it_is_known_and_what_nobody_knows_is_no_zero(
-    connection: Any,  # noqa: ANN401
+    connection: Any,  # noqa: ANN401 - a backend of Ibis
     power: Yaml,
     joules: float | None,
     grade: str,
@@ -140,7 +140,7 @@ def test_energy_says_how_it_is_known_and_what_nobody_knows_is_no_zero(
     assert parts(line).get("energy") == (None if energy is None else Decimal(energy))
 
 
-def test_cents_add_up_to_the_bill_of_the_devices(connection: Any) -> None:  # noqa: ANN401
+def test_cents_add_up_to_the_bill_of_the_devices(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     """Three models that use as much share 0.40 in whole cents: 13, 13 and 14."""
     names = ("m1", "m2", "m3")
     objects = [group(), price_book()]
@@ -163,7 +163,7 @@ def test_cents_add_up_to_the_bill_of_the_devices(connection: Any) -> None:  # no
 # ---------------------------------------------------------------- regressions
 
 
-def test_opencost_3855_a_device_of_the_same_name_in_another_cluster_is_another_device(connection: Any) -> None:  # noqa: ANN401
+def test_opencost_3855_a_device_of_the_same_name_in_another_cluster_is_another_device(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     other = group("other", spec__cluster="elsewhere", metadata__labels={"region": "EMEA", "deviceType": "screen"})
     rows = [row(cpu_seconds=CORE_HOUR), row(device_group="other", model="", version="")]
     allocation = bill(connection, rows, *FLEET, other)
@@ -174,14 +174,14 @@ def test_opencost_3855_a_device_of_the_same_name_in_another_cluster_is_another_d
     }
 
 
-def test_opencost_3900_use_that_falls_lowers_the_bill_of_who_uses_less(connection: Any) -> None:  # noqa: ANN401
+def test_opencost_3900_use_that_falls_lowers_the_bill_of_who_uses_less(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     busy, calm = (
         models(bill(connection, [row(cpu_seconds=seconds)]))["triage"]["device"] for seconds in (2 * CORE_HOUR, 3000.0)
     )
     assert (busy, calm) == (Decimal("0.2"), Decimal("0.083333"))
 
 
-def test_kubecost_1978_and_opencost_2901_a_crowded_device_is_paid_once(connection: Any) -> None:  # noqa: ANN401
+def test_kubecost_1978_and_opencost_2901_a_crowded_device_is_paid_once(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     """Six core-hours of four, and a GPU each: never more than the device, idle never below zero."""
     gpus = group(spec__hardware__gpus=1, spec__hardware__accelerator="cuda")
     limits = {"cpu": "100m", "memory": "64Mi", "gpu": "1"}
@@ -289,7 +289,7 @@ WRONG: list[dict[str, Any]] = [
 ]
 
 
-def test_a_history_that_cannot_be_right_is_refused_column_by_column(connection: Any) -> None:  # noqa: ANN401
+def test_a_history_that_cannot_be_right_is_refused_column_by_column(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     rows = [row(1), *(row(**{"device": f"d{place}", **changes}) for place, changes in enumerate(WRONG))]
     with pytest.raises(InputError) as caught:
         bill(connection, rows)
@@ -299,17 +299,17 @@ def test_a_history_that_cannot_be_right_is_refused_column_by_column(connection: 
     assert {problem.code for problem in caught.value.problems} == {"F408"}
 
 
-def test_intervals_that_are_told_twice_are_refused(connection: Any) -> None:  # noqa: ANN401
+def test_intervals_that_are_told_twice_are_refused(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     with pytest.raises(InputError, match="told twice"):
         bill(connection, [row(), row(cpu_seconds=1.0)])
 
 
-def test_a_group_that_the_fleet_does_not_have_is_refused_with_the_nearest(connection: Any) -> None:  # noqa: ANN401
+def test_a_group_that_the_fleet_does_not_have_is_refused_with_the_nearest(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     with pytest.raises(InputError, match=r'F410.*did you mean "kiosks"'):
         bill(connection, [row(device_group="kiosk")])
 
 
-def test_prices_are_those_of_the_time_that_is_billed(connection: Any) -> None:  # noqa: ANN401
+def test_prices_are_those_of_the_time_that_is_billed(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     later = price_book(
         "later",
         spec__validFrom="2026-11-15",
@@ -325,7 +325,7 @@ def test_prices_are_those_of_the_time_that_is_billed(connection: Any) -> None:  
         bill(connection, [row()], *FLEET[:3], *DIGITS, price_book(spec__regions__EMEA__deviceHour={"x": exact("1")}))
 
 
-def test_a_bill_in_another_currency_is_converted_by_the_rate_of_its_last_day(connection: Any) -> None:  # noqa: ANN401
+def test_a_bill_in_another_currency_is_converted_by_the_rate_of_its_last_day(connection: Any) -> None:  # noqa: ANN401 - a backend of Ibis
     objects = (*FLEET[:3], *DIGITS, price_book(spec__exchangeRates=[rate("USD", "0.8")]), FAR, dollars())
     rows = [row(model="", version=""), row(device_group="far", model="", version="")]
     assert [total for _, total, _ in bill(connection, rows, *objects).totals()] == [Decimal("0.4"), Decimal("0.4")]

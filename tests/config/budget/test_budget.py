@@ -259,7 +259,7 @@ def test_charges_in_a_second_currency_count_at_the_rate_of_their_day() -> None:
     assert found.outlook is Outlook.UNLIKELY
     assert found.rest.total.value == pytest.approx(12 * 80, rel=0.05), "what is to come has the newest rate"
     assert "1 USD is 0.75 EUR from 2026-10-10 to 2026-12-31 (prices)." in budgets_text([found], [])
-    assert [each["rate"] for each in budgets_json([found], [])["exchangeRates"]] == ["0.5", "0.75"]  # type: ignore[union-attr, index, call-overload]
+    assert [each["rate"] for each in budgets_json([found], [])["exchangeRates"]] == ["0.5", "0.75"]  # type: ignore[union-attr, index, call-overload] # JSON, whose shape this asserts
     # A day within the month without a rate: no sum, and where to put the rate.
     gap = catalog_of(*two_currencies(("0.5", "2026-06-01", "2026-10-09"), ("0.75", "2026-10-11", "2026-12-31")))
     [found] = standings(gap, history, TODAY)

@@ -201,7 +201,7 @@ def test_a_missing_folder_is_a_problem_and_not_an_empty_fleet(scratch: ScratchRe
     assert codes(lambda: repository.files(sha, "fleet")) == [("G106", "fleet")]
     assert codes(lambda: repository.files(sha, "a/c")) == [("G106", "a/c")]
     for path in ("../a", "a//b", "/a", "a/.git/b", "a\\b", "a\0"):
-        assert codes(lambda path=path: repository.files(sha, path))[0][0] == "G107"  # type: ignore[misc]
+        assert codes(lambda path=path: repository.files(sha, path))[0][0] == "G107"  # type: ignore[misc] # mypy cannot infer a lambda with a default
 
 
 def test_refs_are_exact_and_never_revision_syntax(scratch: ScratchRepository) -> None:
@@ -227,9 +227,9 @@ def test_refs_are_exact_and_never_revision_syntax(scratch: ScratchRepository) ->
         "refs/heads/x.lock",
         "refs/../x",
     ):
-        assert codes(lambda text=text: repository.resolve(text)) == [("G108", "")]  # type: ignore[misc]
+        assert codes(lambda text=text: repository.resolve(text)) == [("G108", "")]  # type: ignore[misc] # mypy cannot infer a lambda with a default
     for text in (sha[:12], "main", "--all", sha + "^"):
-        assert codes(lambda text=text: repository.commit(text)) == [("G108", "")]  # type: ignore[misc]
+        assert codes(lambda text=text: repository.commit(text)) == [("G108", "")]  # type: ignore[misc] # mypy cannot infer a lambda with a default
 
 
 def test_commits_say_who_what_and_when(scratch: ScratchRepository) -> None:
@@ -283,7 +283,7 @@ def test_first_parents_leave_out_what_was_merged(scratch: ScratchRepository) -> 
     assert [info.sha for info in repository.first_parents(merge, limit=2)] == [merge, mainline]
     walk = repository.first_parents(merge)
     assert next(walk).sha == merge
-    walk.close()  # type: ignore[attr-defined]
+    walk.close()  # type: ignore[attr-defined] # a generator, though only an iterator is promised
     assert {info.sha for info in repository.commits_between(mainline, merge)} == {merge, side}
     assert {info.sha for info in repository.commits_between(None, merge)} == {merge, side, mainline, root}
     assert codes(lambda: repository.commits_between(mainline, merge, limit=1)) == [("G105", "")]
@@ -344,7 +344,7 @@ def test_what_cannot_be_written_is_named(scratch: ScratchRepository) -> None:
     assert codes(write(new=b"", new__x=b"")) == [("G107", "new/x")]
     assert repository.file(str(write(file=None, file__x=b"1")()), "file/x") == b"1", "a file may become a folder"
     for path in ("../x", ".git/config", "a/../b", "", "/x", "a/\ud800"):
-        assert codes(lambda path=path: repository.write_commit(base, {path: b""}, ADA, ADA, "x", NOON))[0][0] == "G107"  # type: ignore[misc]
+        assert codes(lambda path=path: repository.write_commit(base, {path: b""}, ADA, ADA, "x", NOON))[0][0] == "G107"  # type: ignore[misc] # mypy cannot infer a lambda with a default
     for message, who, at in (
         ("", ADA, NOON),
         ("a\0b", ADA, NOON),

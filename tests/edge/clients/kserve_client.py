@@ -20,18 +20,18 @@ URL, ADDRESS = sys.argv[1:3]
 ROW = np.array([[1, 2, 3, 4]], np.float32)
 
 
-def rest() -> Any:  # noqa: ANN401
+def rest() -> Any:  # noqa: ANN401 - the client has no types
     return InferenceRESTClient(RESTConfig(protocol="v2"))
 
 
-def request(*, binary: bool = False, rows: np.ndarray[Any, Any] = ROW) -> Any:  # noqa: ANN401
+def request(*, binary: bool = False, rows: np.ndarray[Any, Any] = ROW) -> Any:  # noqa: ANN401 - the client has no types
     tensor = InferInput(name="x", shape=list(rows.shape), datatype="FP32")
     tensor.set_data_from_numpy(rows, binary_data=binary)
     parameters = {"binary_data_output": True} if binary else None
     return InferRequest(model_name="adder", infer_inputs=[tensor], request_id="k-1", parameters=parameters)
 
 
-def scores(response: Any) -> list[float]:  # noqa: ANN401
+def scores(response: Any) -> list[float]:  # noqa: ANN401 - the client has no types
     [output] = [output for output in response.outputs if output.name == "score"]
     values: list[float] = output.as_numpy().tolist()
     return values

@@ -36,7 +36,7 @@ VALUES = {
 }
 
 
-def tensor(array: np.ndarray[Any, Any], datatype: str, *, binary: bool = True, name: str = "x") -> Any:  # noqa: ANN401
+def tensor(array: np.ndarray[Any, Any], datatype: str, *, binary: bool = True, name: str = "x") -> Any:  # noqa: ANN401 - the client has no types
     made = triton.InferInput(name, list(array.shape), datatype)
     if HTTP:
         made.set_data_from_numpy(array, binary_data=binary)
@@ -131,7 +131,7 @@ def repository() -> None:
 
 
 def refusals() -> None:
-    def refused(ask: Any, *says: str) -> None:  # noqa: ANN401
+    def refused(ask: Any, *says: str) -> None:  # noqa: ANN401 - the client has no types
         try:
             ask()
         except InferenceServerException as error:

@@ -30,7 +30,7 @@ def test_a_hostile_repository_is_refused(server: Server, case: Hostile) -> None:
         last = time.monotonic()
 
     with server.caller() as caller:
-        _, text = caller.refusal(sent(case.messages()), timeout=110)  # type: ignore[arg-type]
+        _, text = caller.refusal(sent(case.messages()), timeout=110)  # type: ignore[arg-type] # messages, some of which are none
         took = time.monotonic() - last
         assert case.code in text
         assert len(text.encode()) <= 1024

@@ -263,7 +263,7 @@ class SlackRig:
         """Send a request to the app; gives the status and what was answered."""
         request = urllib.request.Request(self.http, data=body, headers=headers, method="POST")  # noqa: S310 - loopback
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - a URL of the test's own
                 status, content = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:

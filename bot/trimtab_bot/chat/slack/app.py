@@ -272,7 +272,7 @@ class SlackConnection:
 
     def start(self) -> None:
         """Connects; a connection that breaks is made anew by the client, and pinged so that a dead one is noticed."""
-        self._handler.connect()  # type: ignore[no-untyped-call]
+        self._handler.connect()  # type: ignore[no-untyped-call] # slack_bolt's handler has no types
 
     def _hear(self, _client: object, message: dict[str, Any], _raw: str | None = None) -> None:
         if message.get("type") == "hello":

@@ -161,7 +161,7 @@ class SlackRoom:
         )
         try:
             request = urllib.request.Request(str(asked["upload_url"]), data=content, method="POST")  # noqa: S310 - Slack's answer
-            with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310 - see above
                 pass
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise OutsideError(f"slack: a picture: no answer ({type(error).__name__})") from error
@@ -174,7 +174,7 @@ class SlackRoom:
             initial_comment=text,
         )
 
-    def _call(self, what: str, method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:  # noqa: ANN401
+    def _call(self, what: str, method: Callable[..., SlackResponse], **arguments: Any) -> SlackResponse:  # noqa: ANN401 - as slack_sdk takes them
         try:
             return method(**arguments)
         except SlackApiError as error:
