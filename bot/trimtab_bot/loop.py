@@ -109,7 +109,8 @@ class Loop:
                 self._detection.open_incidents(fleet, look, self._clock())
                 self._asking.promote_what_may()
                 self._scribe.flush()
-                self._response.advance_incidents(fleet, look, at_head=fleet.commit == self._commit)
+                unread = self._response.advance_incidents(fleet, look, at_head=fleet.commit == self._commit)
+                notes.extend([unread] if unread else [])
             # After what the bot found by itself, which takes a person's rollback instead of a proposal of its own.
             if fleet is not None and fleet.commit == self._commit:
                 self._recognition.step(fleet)

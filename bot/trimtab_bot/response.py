@@ -32,7 +32,7 @@ from trimtab_bot.recovery import read_progress
 from trimtab_bot.remedies import ASKED, remedy
 from trimtab_bot.remedies.interface import Impossible, Situation
 from trimtab_config.githost.interface import ProposalState
-from trimtab_kernel.problems import InputError, OutsideError
+from trimtab_kernel.problems import InputError
 from trimtab_kernel.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ class Response:
 
     # ------------------------------------------------ incidents
 
-    def advance_incidents(self, fleet: FleetAt, look: MetricsLook, *, at_head: bool) -> None:
-        """Move every open incident one step. Raises OutsideError.
+    def advance_incidents(self, fleet: FleetAt, look: MetricsLook, *, at_head: bool) -> str:
+        """Move every open incident one step; gives why what delivers changes could not be asked, else "". Raises OutsideError.
 
         ``fleet`` is the head of the branch; without ``at_head`` it is the last one that compiled, and then nothing is
         concluded from what it asks for.
@@ -178,7 +178,8 @@ class Response:
                 self._watch(incident, fleet, look, at_head=at_head)
         last = None if self._delivery is None else self._delivery.last
         if last is not None and last.fault and any(each.phase in _ON_THE_WAY for each in incidents):
-            raise OutsideError(f"what delivers the changes cannot be asked: {last.fault}")
+            return f"what delivers the changes cannot be asked: {last.fault}"
+        return ""
 
     def _advance_open(self, incident: Incident, fleet: FleetAt, look: MetricsLook, *, at_head: bool) -> None:
         at = self._clock()

@@ -50,6 +50,7 @@ def test_a_change_is_closed_when_the_clusters_have_it_with_the_time_of_each_stag
     site.deliveries.put(KIOSKS, bad, State.PROGRESSING, seen=(merged,))
     site.tick()
     assert (site.incident().seen_at, site.incident().synced_at) == (site.now, None)
+    site.restart()
     site.deliveries.put(KIOSKS[1:], merged, State.PROGRESSING)
     site.tick()
     assert site.incident().phase is IncidentPhase.WATCHING, "one group is missing"

@@ -20,12 +20,15 @@ import pytest
 import yaml
 
 from tests.bot.rig import KIOSKS
-from tests.lab.argocd import ArgoCD, conditions, is_synced
+from tests.lab.argocd import API, ArgoCD, conditions, is_synced
 from tests.lab.cluster import Cluster
 from tests.lab.flux import Flux
 from tests.lab.loops import BAD, GOOD, SECONDS, TRIMTAB, Loop, LoopFleet, model_of
 from tests.lab.processes import LabProcess, Processes, wait_for
 from tests.lab.test_charts import BOT, KUBE_VERSION
+from trimtab_bot.cluster.argocd import ArgoApplications
+from trimtab_bot.cluster.flux import FluxKustomizations
+from trimtab_bot.delivery.interface import Delivery, DeliverySource, State, commit_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.usefixtures("trimtab_kinds")]
 
@@ -51,10 +54,33 @@ class Delivered:
     """Why a group's newest commit is not rendered, as the tool's own objects tell it; "" where it is."""
     brought: Callable[[str, str], bool]
     """Whether the tool says that it has brought a group what a commit asks for."""
+    automate: Callable[[str, bool], None]
+    """Turn the automatic sync of a group's object on or off, as a person does."""
 
     @property
     def groups(self) -> list[str]:
         return list(WAYS[self.tool])
+
+    def delivery_of(self, group: str) -> Delivery:
+        """What the bot's own adapter makes of a group's object, with the rights that the bot has."""
+        source: DeliverySource
+        config = Path(self.delivery["kubeconfig"])
+        if self.tool == "argocd":
+            source = ArgoApplications(config, "argocd")
+        else:
+            source = FluxKustomizations(config, self.delivery["flux"]["namespace"])
+        (found,) = (each for each in source.read() if each.group == group)
+        return found
+
+    def await_delivery(self, group: str, accepted: Callable[[Delivery], bool], what: str) -> None:
+        """Until the adapter tells this of a group."""
+        wait_for(
+            lambda: accepted(self.delivery_of(group)),
+            f"{self.tool}: {what} is told of {group}",
+            SECONDS,
+            step=0.5,
+            told=lambda: self.delivery_of(group),
+        )
 
     def await_versions(self, wanted: str, what: str) -> None:
         """Until the cluster's desired documents name this version for every group."""
@@ -159,7 +185,12 @@ def in_argocd(
             state = argo.state(application(group))
             return is_synced(state) and bool(state["status"]["sync"]["revision"] == commit)
 
-        yield Delivered("argocd", loop, {**delivery, "kubeconfig": config}, refused, brought)
+        def automate(group: str, on: bool) -> None:
+            policy = {"automated": {"prune": True, "selfHeal": True} if on else None}
+            body = {"spec": {"syncPolicy": policy}}
+            change(cluster, API, "Application", argo.namespace, application(group), body)
+
+        yield Delivered("argocd", loop, {**delivery, "kubeconfig": config}, refused, brought, automate)
         end(loop.bot)
     argo.delete(made)
     end(server)
@@ -224,7 +255,10 @@ def in_flux(
             applied = flux.get(KUSTOMIZE, "Kustomization", group, namespace)["status"].get("lastAppliedRevision")
             return commit in str(fleet_status.get("sourceRevision")) and bool(applied == artifact["revision"])
 
-        yield Delivered("flux", loop, {**delivery, "kubeconfig": config}, refused, brought)
+        def automate(group: str, on: bool) -> None:
+            change(cluster, KUSTOMIZE, "Kustomization", namespace, group, {"spec": {"suspend": not on}})
+
+        yield Delivered("flux", loop, {**delivery, "kubeconfig": config}, refused, brought, automate)
         end(loop.bot)
         for api, kind, name, _ in objects:  # nothing is to be tried again once the rigs are gone
             change(cluster, api, kind, namespace, name, {"spec": {"suspend": True}})
@@ -276,6 +310,7 @@ def test_four_incidents_end_in_four_ways_once_the_clusters_have_each_rollback(
             (seen,), closed = loop.events("seen", model), loop.events("closed", model)[-1]["text"]
             assert any(merge[:12] in seen["text"] for merge in merges)
             order = ("merged", "seen", "synced", "converged", "recovered")
+            assert "synced after" in json.dumps(loop.message(group)["blocks"]), "the message says so too"
             assert re.search(".* ".join(f"{stage} after" for stage in order), closed), closed
         assert not loop.events("escalated")
 
@@ -298,11 +333,32 @@ def test_a_held_version_never_comes_back_by_itself_and_does_when_it_is_released(
     for each in both:
         each.await_refusal(each.groups[1], BAD)
         assert [each.loop.desired(group) for group in each.groups] == [GOOD, GOOD]
+        held = each.delivery_of(each.groups[1])
+        assert BAD in held.message
+        assert held.state is (State.UNKNOWN if each.tool == "argocd" else State.HEALTHY)
+        assert ("FleetArtifact" in held.message) is (each.tool == "flux"), (
+            "what stands still is above the Kustomization"
+        )
 
+    # It is released; but one object of each tool was taken out of the automation, and the bot's adapter says so.
+    released = {}
     for each in both:
         fleet = each.loop.fleet
+        each.automate(each.groups[0], False)
         for name in {name for group in each.groups for name in fleet.hold_files(group)}:
             del fleet.files[name]
-        fleet.merge(AUTOMATION, "Release")
+        released[each.tool] = fleet.merge(AUTOMATION, "Release")
+    for each in both:
+        manual, other = each.groups
+        state = State.OUT_OF_SYNC if each.tool == "argocd" else State.SUSPENDED
+
+        def is_left_behind(found: Delivery, each: Delivered = each, state: State = state) -> bool:
+            at_release = [commit_of(revision) == released[each.tool] for revision in (*found.seen, *found.applied)]
+            return (found.state, found.automatic, at_release) == (state, False, [True, False])
+
+        each.await_delivery(manual, is_left_behind, "that it is left behind")
+        each.await_delivery(other, lambda found: found.state is State.HEALTHY and not found.message, "that it is well")
+        assert [each.loop.desired(group) for group in each.groups] == [GOOD, BAD]
+        each.automate(manual, True)
     for each in both:
         each.await_versions(BAD, "what is released arrives")
