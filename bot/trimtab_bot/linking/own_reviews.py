@@ -30,7 +30,7 @@ SOURCE = "github-own-review"
 MARK = "<!-- trimtab:review:1 -->"
 OURS = "submitted by the bot in the person's name"
 """What is written down as the answer to such a review, so that nobody answers it."""
-PATIENCE = 300.0
+PATIENCE = 120.0
 """Seconds after which a review that GitHub does not take is given up, so that it keeps no merge waiting for ever."""
 
 
@@ -72,7 +72,7 @@ class OwnReviews:
         if known is not None and known.answer is not None:
             return
         if known is None:
-            if self._links.of(person) is None:
+            if not self._is_linked(person):
                 return
             with self._store.transaction() as work:
                 work.add_delivery(SOURCE, key, at, str(number))
@@ -96,6 +96,12 @@ class OwnReviews:
             work.add_timeline(TimelineRecord(proposal.incident_id, at, printable(text, 500)))
             work.add_record(self._record(proposal, person, EntryKind.EFFECT, "reviewed", text, review))
         self._scribe.flush()
+
+    def _is_linked(self, person: str) -> bool:
+        try:
+            return self._links.of(person) is not None
+        except OutsideError:
+            return True  # it cannot be opened; the story will say so
 
     def _review(self, proposal: Proposal, number: int, person: str, head: str) -> tuple[int, str]:
         link, token = self._links.token(person)
