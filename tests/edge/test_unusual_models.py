@@ -7,13 +7,16 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.edge import graphs
 from tests.edge.devices import place, serving, wait_until
 from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.onnx_file import inputs_without_rank
 from trimtab_edge.serving.pacing import Pacing
 from trimtab_edge.serving.session import OnnxSession
+from trimtab_edge.serving.tensors import InferRequest, Tensor
 from trimtab_edge.serving.watchdog import Watchdog
 from trimtab_kernel.identity import Digest
 from trimtab_kernel.problems import InputError
@@ -158,3 +161,26 @@ def test_a_model_that_lies_where_none_is_looked_for_is_named_once(tmp_path: Path
         "flat/model.onnx belo",
         '"numbered/v1" is no ',
     ]
+
+
+def test_an_input_without_a_declared_shape_takes_any_and_a_scalar_only_a_scalar() -> None:
+    model = onnx.load_from_string(graphs.counter())
+    x = next(one for one in model.graph.input if one.name == "x")
+    x.type.tensor_type.ClearField("shape")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    content = model.SerializeToString()
+    session = OnnxSession(content, "m")
+    assert [(spec.name, spec.shape, spec.ranked) for spec in session.signature.inputs] == [
+        ("n", (), True),
+        ("x", (), False),
+    ]
+    two, one = np.zeros((2, 3), np.float32), np.array(1)
+    feeds = session.signature.feeds(InferRequest((Tensor("n", "INT64", one), Tensor("x", "FP32", two))))
+    [answer], _ = session.run(["y"], feeds)
+    assert answer.tolist() == np.ones((2, 3)).tolist()
+    with pytest.raises(RequestError, match="expected"):
+        session.signature.feeds(InferRequest((Tensor("n", "INT64", np.array([1])), Tensor("x", "FP32", two))))
+    assert inputs_without_rank(content) == {"x"}
+    for cut in range(0, len(content), 3):
+        assert inputs_without_rank(content[:cut]) <= {"n", "x"}
+    assert inputs_without_rank(bytes(1000)) == inputs_without_rank(b"\xff" * 1000) == frozenset()

@@ -21,12 +21,13 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from trimtab_edge.serving import providers
 from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.onnx_file import inputs_without_rank
 from trimtab_edge.serving.pool_clock import PoolClock, native_threads
 from trimtab_edge.serving.tensors import NUMPY_TYPES, Array, Signature, TensorSpec
 from trimtab_kernel.problems import InputError, Problem, printable, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
     from pathlib import Path
 
 PLATFORM = "onnxruntime_onnx"
@@ -105,14 +106,14 @@ def _options(threads: int, beside: str) -> onnxruntime.SessionOptions:
     return options
 
 
-def _spec(node: onnxruntime.NodeArg) -> TensorSpec | None:
+def _spec(node: onnxruntime.NodeArg, unranked: Set[str] = frozenset()) -> TensorSpec | None:
     datatype = _DATATYPES.get(node.type)
     if datatype is None:
         return None
     shape = tuple(
         size if isinstance(size, str) or (isinstance(size, int) and size >= 0) else None for size in node.shape
     )
-    return TensorSpec(node.name, datatype, shape)
+    return TensorSpec(node.name, datatype, shape, ranked=node.name not in unranked)
 
 
 class OnnxSession:
@@ -139,8 +140,10 @@ class OnnxSession:
         """What onnxruntime says it uses, best first."""
         self._pool = PoolClock(native_threads() - before) if threads > 1 else None
         inputs = []
-        for node in self._session.get_inputs():
-            spec = _spec(node)
+        nodes = self._session.get_inputs()
+        unranked = inputs_without_rank(content) if any(not node.shape for node in nodes) else frozenset()
+        for node in nodes:
+            spec = _spec(node, unranked)
             if spec is None:
                 raise InputError(
                     Problem(
@@ -179,7 +182,8 @@ class OnnxSession:
             for spec in specs
         }
         proper = all(
-            spec.datatype != "BYTES" and all(isinstance(size, int) for size in spec.shape[1:]) for spec in specs
+            spec.datatype != "BYTES" and spec.ranked and all(isinstance(size, int) for size in spec.shape[1:])
+            for spec in specs
         )
         names = [spec.name for spec in self.signature.outputs]
         fastest, quickest, spent, runs = math.inf, math.inf, 0.0, 0

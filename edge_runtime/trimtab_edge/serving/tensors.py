@@ -46,6 +46,8 @@ class TensorSpec:
     name: str
     datatype: str
     shape: tuple[Dimension, ...]
+    ranked: bool = True
+    """Whether a shape is declared: without one, ``shape`` is empty and a request may choose any."""
 
     @property
     def wire_shape(self) -> tuple[int, ...]:
@@ -156,6 +158,8 @@ class Signature:
         return feeds
 
     def _check_shape(self, tensor: Tensor, spec: TensorSpec, sizes: dict[str, tuple[int, str]]) -> None:
+        if not spec.ranked:
+            return
         shape = tensor.array.shape
         fits = len(shape) == len(spec.shape)
         if fits:
