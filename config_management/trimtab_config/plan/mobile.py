@@ -39,5 +39,6 @@ def ineligibility(targets: MobileTargets, group: Document) -> str:
     android = hardware.os.lower() in ANDROID
     declared = hardware.api_level if android else hardware.os_version
     wanted = targets.min_api_level if android else targets.min_os_version
-    what = "Android API level" if android else "OS version"
-    return f"{what} {'is not declared' if declared is None else declared}, at least {wanted} is asked for"
+    what, field = ("Android API level", "apiLevel") if android else ("OS version", "osVersion")
+    found = f"is not declared (spec.hardware.{field})" if declared is None else declared
+    return f"{what} {found}, at least {wanted} is asked for"

@@ -36,6 +36,14 @@ def _unreached(model: Document, catalog: Catalog) -> tuple[Problem, ...]:
             "add the DeviceGroup, or name other groups by targetDevices.labels",
         )
         return (Problem("F207", model.origin.file, line, place, got, "a group with os ios, ipados or android", hint),)
-    listed = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:_SHOWN])
-    more = f" and {len(reasons) - _SHOWN} more groups" if len(reasons) > _SHOWN else ""
+    alike: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        alike.setdefault(reason, []).append(name)
+    listed = "; ".join(f"{_names(names)}: {reason}" for reason, names in list(alike.items())[:_SHOWN])
+    more = f" and {len(alike) - _SHOWN} more reasons" if len(alike) > _SHOWN else ""
     return (Problem("F207", model.origin.file, line, place, f"no eligible group ({listed}{more})", "at least one"),)
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -46,6 +46,7 @@ def mended(scalar: Scalar, text: str) -> str:
         text.replace(",", "."),
         _SEPARATORS.sub("-", text),
         text.replace(" ", ""),
+        text.removesuffix("%"),
         text.upper(),
         text.lower(),
         _SEPARATORS.sub("-", text.lower()),
