@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from bench.fleets import fleet_files
 from tests.golden import CASES
 from trimtab_config.comparison import ModelChange, ModelState, compare
 from trimtab_config.compilation import FleetCompiler, RenderedGroup
+from trimtab_config.grading import promises_in
 from trimtab_config.review import Level, Outcome, Review, _share, review
 from trimtab_config.sources.folder import load_folder
+from trimtab_config.text.gradings import MAX_SECTION
 from trimtab_config.text.reviews import MAX_COMMENT, review_markdown, review_sarif
 from trimtab_kernel.problems import InputError, Problem
 
@@ -108,6 +111,14 @@ def test_the_worst_comes_first_and_what_is_left_out_is_counted() -> None:
     shown = text.count("| error F104 |")
     assert 50 < shown < 1000
     assert f"{1000 - shown:,} more findings left out here" in text
+
+
+def test_a_comment_with_everything_at_once_has_room_for_its_grade_and_its_marker() -> None:
+    everything = replace(many_groups(), findings=thousand_findings().findings)
+    text = review_markdown(everything, "trimtab-report.json")
+    assert 40_000 < len(text) <= MAX_COMMENT - MAX_SECTION - len("<!-- trimtab:comment:1: -->\n") - 100
+    assert promises_in(text).groups
+    assert text.count("left out here") >= 4
 
 
 def test_a_refusal_by_policy_alone_is_no_broken_tree() -> None:

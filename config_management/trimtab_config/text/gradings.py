@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trimtab_config.grading import Graded, Grading
 
 MAX_SECTION = 5_000
-"""Characters; with the 60,000 of a comment still within the 65,536 that GitHub takes."""
+"""Characters; a comment leaves room for them, so that it is as long as it may be only once it was graded."""
 _BEGIN = "<!-- trimtab:graded:1 -->"
 _END = "<!-- trimtab:graded:end -->"
 _HEAD = "| group | estimate a month | measured, as a month | error | |\n|---|---:|---:|---:|---|\n"

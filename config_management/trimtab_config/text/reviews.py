@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from trimtab_config.grading import promises_of
 from trimtab_config.review import Level, Outcome, by_weight
 from trimtab_config.text.comparisons import code_span, cost_cells, group_block, state_text
+from trimtab_config.text.gradings import MAX_SECTION
 from trimtab_kernel.codes import BY_CODE
 from trimtab_kernel.problems import printable
 
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from trimtab_kernel.canonical import Json
 
 MAX_COMMENT = 60_000
-"""Characters; GitHub takes 65,536 in one comment."""
-_FINDINGS = 22_000
-_COSTS = 12_000
-_WAVES = 10_000
-_WHY = 6_000
-_RESERVE = 600
+"""Characters, of its grade too; GitHub takes 65,536 in one comment."""
+_FINDINGS = 20_000
+_COSTS = 11_000
+_WAVES = 9_000
+_WHY = 5_000
+_RESERVE = 600 + MAX_SECTION
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~@&!])")
 
 
