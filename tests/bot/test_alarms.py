@@ -86,7 +86,7 @@ def simulate_fairness(
     return breaches, alarms
 
 
-@pytest.mark.parametrize("window", [Window.MINUTES_5, Window.HOUR])
+@pytest.mark.parametrize("window", [Window.MINUTES_5, pytest.param(Window.HOUR, marks=pytest.mark.long)])
 def test_equal_cohorts_raise_no_alarm_all_day(window: Window) -> None:
     _, alarms = simulate_fairness(window, (0.4, 0.4), per_second=2, seed=1)
     assert alarms <= 0.05 * DAYS
@@ -96,9 +96,9 @@ def test_equal_cohorts_raise_no_alarm_all_day(window: Window) -> None:
     ("window", "rates", "per_second", "bursts"),
     [
         (Window.MINUTES_5, (0.4, 0.5), 2, False),
-        (Window.MINUTES_5, (0.08, 0.1), 2, False),
-        (Window.MINUTES_5, (0.4, 0.5), 2, True),
-        (Window.MINUTE, (0.4, 0.5), 5, False),
+        pytest.param(Window.MINUTES_5, (0.08, 0.1), 2, False, marks=pytest.mark.long),
+        pytest.param(Window.MINUTES_5, (0.4, 0.5), 2, True, marks=pytest.mark.long),
+        pytest.param(Window.MINUTE, (0.4, 0.5), 5, False, marks=pytest.mark.long),
         (Window.DAY, (0.4, 0.5), 0.5, False),
     ],
 )

@@ -72,7 +72,11 @@ ASKS = {
 }
 
 
-@pytest.mark.parametrize("name", ASKS)
+# Each has its run in CI; the quick tier keeps one that sets a field, one that stops a rollout and one that goes on with it.
+OFTEN = ("tier", "pause", "promote")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.long) for name in ASKS])
 def test_a_field_remedy_changes_its_own_field_and_nothing_else(site: Site, name: str) -> None:
     text, path, expected = ASKS[name]
     base = site.origin.tip()
@@ -118,6 +122,7 @@ def carried(site: Site, text: str, who: str = "ada", by: str = "cy") -> tuple[st
     return base, site.origin.tip()
 
 
+@pytest.mark.long
 def test_offload_names_an_endpoint_within_the_law_of_the_devices(site: Site) -> None:
     text = "propose offload triage-kiosks endpoint=https://edge.example.com/v2 jurisdiction={} when=battery it is old"
     base, merged = carried(site, text.format("EU"))
@@ -130,6 +135,7 @@ def test_offload_names_an_endpoint_within_the_law_of_the_devices(site: Site) -> 
     assert say(site, "ada", text.format("EU")).code == "B313"
 
 
+@pytest.mark.long
 def test_a_pause_and_its_end_leave_the_file_as_it_was(site: Site) -> None:
     before = site.origin.read(RELEASE)
     carried(site, "pause triage-gateways odd scores")
@@ -149,6 +155,7 @@ def test_a_hold_keeps_a_version_out_and_its_release_lets_it_in(site: Site) -> No
     assert site.origin.scratch.text("diff", "--name-only", base, site.origin.tip()) == ""
 
 
+@pytest.mark.long
 def test_an_abort_returns_everybody_to_the_stable_version_and_holds_the_other(site: Site) -> None:
     # Kiosks ask for the version too, so the rollout of the gateways alone cannot take it away.
     assert say(site, "ada", "abort triage-gateways crashes").code == "B309"
@@ -183,7 +190,7 @@ def test_a_rollback_that_a_person_asks_for_needs_no_breach(site: Site) -> None:
     assert case(site).phase is IncidentPhase.CLOSED
 
 
-@pytest.mark.parametrize("name", ["optimise", "retrain"])
+@pytest.mark.parametrize("name", ["optimise", pytest.param("retrain", marks=pytest.mark.long)])
 def test_a_task_is_ordered_once_by_the_merge_of_its_file(site: Site, name: str) -> None:
     base, merged = carried(site, f"propose {name} triage-kiosks goal=int8 costs too much")
     (path,) = site.origin.scratch.text("diff", "--name-only", base, merged).split()

@@ -93,11 +93,11 @@ def _failing(site: Site) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_few, "sample unknown"),
+        pytest.param(_few, "sample unknown", marks=pytest.mark.long),
         (_behind, "health unknown: 1 of 2"),
-        (_offline, "health unknown: 0 of 0"),
+        pytest.param(_offline, "health unknown: 0 of 0", marks=pytest.mark.long),
         (_unfair, "fairness breach"),
-        (_failing, "failures breach"),
+        pytest.param(_failing, "failures breach", marks=pytest.mark.long),
     ],
 )
 def test_a_wave_that_did_not_do_well_stays_where_it_is(site: Site, spoil: object, says: str) -> None:
@@ -129,6 +129,7 @@ def test_evidence_that_turns_ends_the_promotion_and_unknown_evidence_makes_it_wa
     assert "evidence" in site.incidents()[-1].closed_because
 
 
+@pytest.mark.long
 def test_what_people_denied_or_paused_is_not_asked_again(site: Site) -> None:
     soaked(site)
     site.deny("ada", "wait for the audit")
@@ -141,6 +142,7 @@ def test_what_people_denied_or_paused_is_not_asked_again(site: Site) -> None:
     assert "paused" in say(site, "vi", "rollout")
 
 
+@pytest.mark.long
 def test_a_promotion_that_somebody_made_by_hand_closes_the_bots(site: Site) -> None:
     soaked(site)
     site.origin.edit(RELEASE, "    wave: tenth", "    wave: all")
@@ -174,7 +176,14 @@ def test_a_rule_lets_promotions_through_by_itself_within_its_limits(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "change", [{"maxDevices": 10}, {"maxShare": 0.0001}, {"environments": ["staging"]}, {"remedies": ["pause"]}]
+    "change",
+    [
+        {"maxDevices": 10},
+        *(
+            pytest.param(change, marks=pytest.mark.long)
+            for change in ({"maxShare": 0.0001}, {"environments": ["staging"]}, {"remedies": ["pause"]})
+        ),
+    ],
 )
 def test_a_rule_that_does_not_reach_that_far_lets_nothing_through(tmp_path: Path, change: dict[str, object]) -> None:
     site = Site(tmp_path, approval={"quorum": 1, "expiry": "4h", "automatic": [{**RULE, **change}]})

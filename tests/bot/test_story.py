@@ -235,6 +235,7 @@ def test_a_change_by_the_bot_itself_has_no_stranger_among_its_authors(site: Site
     assert code(site.approve("ada")) == "accepted"
 
 
+@pytest.mark.long
 def test_an_identity_that_is_added_to_its_person_lets_others_approve(site: Site) -> None:
     """Nothing is proposed anew: who may decide is established when somebody decides."""
     site.tick()
@@ -420,6 +421,7 @@ def test_a_proposal_that_nobody_decides_about_expires_and_is_made_anew_and_help_
     assert code(site.bot.decisions.approve(first.id, "ada", first.ballot.digest)) == "B410"
 
 
+@pytest.mark.long
 def test_nothing_is_proposed_anew_while_nothing_is_known(site: Site) -> None:
     site.broken()
     for group in KIOSKS:
@@ -433,6 +435,7 @@ def test_nothing_is_proposed_anew_while_nothing_is_known(site: Site) -> None:
     assert [each.ballot.phase for each in site.proposals()] == [Phase.EXPIRED, Phase.PENDING]
 
 
+@pytest.mark.long
 def test_the_bot_stops_asking_after_five_times(site: Site) -> None:
     site.broken()
     for _ in range(8):
@@ -442,7 +445,7 @@ def test_the_bot_stops_asking_after_five_times(site: Site) -> None:
     assert site.incident().obstacle_code == "B311"
 
 
-@pytest.mark.parametrize("votes", [False, True])
+@pytest.mark.parametrize("votes", [pytest.param(False, marks=pytest.mark.long), True])
 def test_state_that_was_edited_between_approval_and_merge_merges_nothing(site: Site, votes: bool) -> None:
     """Each field alone, with the digest made to fit and even with votes for it: Git, metrics and configuration disagree."""
     site.broken()
@@ -480,6 +483,7 @@ def test_an_expiry_that_was_edited_voids_it(site: Site, seconds: float, code_of_
     assert site.origin.merges_of_the_bot() == []
 
 
+@pytest.mark.long
 def test_an_expiry_that_was_edited_with_all_that_belongs_to_it_differs_from_what_the_host_keeps(site: Site) -> None:
     """Whoever owns the bot's state could make all of it fit; the Git host holds the digest that people were shown."""
     site.broken()
@@ -497,6 +501,7 @@ def test_an_expiry_that_was_edited_with_all_that_belongs_to_it_differs_from_what
     assert site.origin.merges_of_the_bot() == []
 
 
+@pytest.mark.long
 def test_evidence_that_was_edited_voids_it(site: Site) -> None:
     site.broken()
     site.approve("ada")
@@ -557,6 +562,7 @@ def test_closed_by_hand_counts_as_a_denial(site: Site) -> None:
     assert len(site.proposals()) == 1
 
 
+@pytest.mark.long
 def test_a_version_that_comes_back_is_fought_again(site: Site) -> None:
     """Somebody removes the hold and releases the bad version again while the fleet is on its way back."""
     site.broken()
@@ -604,6 +610,7 @@ def test_figures_from_before_the_fleet_was_back_are_no_recovery(site: Site) -> N
     assert site.incident().phase is IncidentPhase.CLOSED
 
 
+@pytest.mark.long
 def test_a_fleet_that_is_back_but_not_well_is_escalated(site: Site) -> None:
     site.broken()
     site.approve("ada")
@@ -657,6 +664,7 @@ def test_what_changed_since_in_the_same_file_stays(site: Site) -> None:
     assert '"1.2.0"' not in text
 
 
+@pytest.mark.long
 def test_a_rollout_in_two_steps_is_undone_step_by_step(site: Site) -> None:
     """The gateways moved first, the kiosks later: each returns to what it was before its own move; both authors count."""
     site.tick()
@@ -749,6 +757,7 @@ def test_while_the_head_does_not_compile_nothing_is_proposed_anew(site: Site) ->
     assert site.incident().phase is IncidentPhase.OPEN
 
 
+@pytest.mark.long
 def test_while_the_head_does_not_compile_a_recovery_is_watched_all_the_same(site: Site) -> None:
     """The last fleet that compiled still asks for the bad version; that is no reason to begin again."""
     site.broken()
@@ -773,6 +782,7 @@ def test_a_bot_that_lost_its_memory_withdraws_what_it_cannot_vouch_for(site: Sit
     assert len(site.proposals()) == 1
 
 
+@pytest.mark.long
 def test_a_branch_that_is_in_the_way_leads_to_another_name(site: Site) -> None:
     """Somebody holds the branch that the proposal wants, at another commit: it is never overwritten."""
     site.tick()
@@ -800,7 +810,7 @@ def test_status_shows_what_is_watched(site: Site) -> None:
     assert site.bot.decisions.status().revision != before.revision
 
 
-@pytest.mark.parametrize("restarts", [True, False])
+@pytest.mark.parametrize("restarts", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_restart_between_any_two_steps_changes_nothing(site: Site, restarts: bool) -> None:
     def again() -> None:
         if restarts:

@@ -82,6 +82,7 @@ def test_one_that_changes_more_is_left_to_people_and_the_bot_proposes_its_own(si
     assert isinstance(site.approve("ada"), Accepted)
 
 
+@pytest.mark.long
 def test_what_is_pushed_to_it_afterwards_voids_it_and_it_is_not_ours_to_close(site: GitHubSite) -> None:
     number = proposed_by_cy(site)
     site.bad()

@@ -120,6 +120,7 @@ def test_a_review_counts_for_its_person_where_it_is_of_the_proposed_commit(site:
     assert "Approved-by: mara" in site.origin.scratch.text("log", "-1", "--format=%B", "refs/heads/main")
 
 
+@pytest.mark.long
 def test_changes_requested_deny_with_the_reviews_words(site: GitHubSite) -> None:
     site.broken()
     site.rig.review(1, ADA, "CHANGES_REQUESTED", "a broken sensor,\nnot the model")
@@ -173,6 +174,7 @@ def test_the_proof_stands_as_a_check_on_exactly_the_head(site: GitHubSite) -> No
     assert site.rig.checks[check["id"]]["conclusion"] == "failure"
 
 
+@pytest.mark.long
 def test_where_checks_are_for_apps_alone_a_status_says_it(site: GitHubSite) -> None:
     site.broken()
     site.rig.faults = [Fault("POST", "/check-runs$", 403, times=9, message="You must authenticate via a GitHub App.")]
