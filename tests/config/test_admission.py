@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from trimtab_config.cli import main
-from trimtab_config.policy.admission import EXPRESSIONS
+from trimtab_config.policy.admission import EXPRESSIONS, NOT_AT_ADMISSION, WEBHOOK_ONLY
 from trimtab_config.policy.cases import base_fleet, changed
 
+ROOT = Path(__file__).parents[2]
 POLICIES = {
     "finops.spec.caps": {"cpu": "750m", "memory": "1Gi", "gpu": 1},
     "finops.spec.requiredTags": ["team", "app"],
@@ -57,10 +58,39 @@ def test_one_policy_for_each_rule_a_binding_for_each_level_and_parameters_for_ea
     assert "trimtab-finops.cpu-cap-warn" in bindings
 
 
-def test_every_rule_that_cel_can_say_is_one_of_ours() -> None:
+def test_of_every_rule_it_is_said_once_who_judges_it_at_the_api_server() -> None:
     from trimtab_config.policy.shipped import shipped_bundle
 
-    assert set(EXPRESSIONS) <= set(shipped_bundle().rules)
+    said = [*EXPRESSIONS, *WEBHOOK_ONLY, *NOT_AT_ADMISSION]
+    assert sorted(said) == sorted(shipped_bundle().rules)
+
+
+def test_the_documentation_says_who_judges_what() -> None:
+    """The table is `places_table(shipped_bundle().rules)` of trimtab_config.policy, word for word."""
+    from trimtab_config.policy.places import places_table
+    from trimtab_config.policy.shipped import shipped_bundle
+
+    assert places_table(shipped_bundle().rules) in (ROOT / "docs/policies.md").read_text("utf-8")
+
+
+def test_what_a_rule_needs_of_the_fleet_is_listed_beside_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {
+        "alignment.spec.jurisdictions": ["EU", "GB"],
+        "alignment.spec.prohibitedCapabilities": ["Counting", "reading"],
+    }
+    for name, item in changed(base_fleet(), changes).items():
+        (folder / f"{name}.yaml").write_text(json.dumps(item, default=str), "utf-8")
+    assert main(["policy", "admission", str(folder)]) == 0
+    objects = list(yaml.safe_load_all(capsys.readouterr().out))
+    found = {item["data"].get("rule"): item["data"] for item in objects if item["kind"] == "ConfigMap"}
+    assert found["alignment.jurisdiction"]["places"] == "cameras EU\nphones US"
+    assert found["alignment.jurisdiction"]["names"] == "EU\nGB"
+    capable = found["alignment.prohibited-capabilities"]
+    assert (capable["item"], capable["models"], capable["expected"]) == (
+        "Counting",
+        "counter",
+        "none of Counting, reading",
+    )
 
 
 def test_the_webhook_fails_closed_unless_it_is_told_otherwise(folder: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def catalog_of(documents: dict[str, Any]) -> Catalog | None:
 
 
 def cases() -> tuple[list[Asked], Catalog]:
-    """Every case of the rules that CEL can say, as rendered objects; and the policies of all of them together."""
+    """Cases of the rules that CEL can say, as rendered objects; and the policies, groups and models of all of them together."""
     gate, asked = gate_of(), []
     policies: dict[str, Any] = {}
     for table in tables():
@@ -84,9 +84,12 @@ def cases() -> tuple[list[Asked], Catalog]:
         for case in table.cases:
             fleet = unique(changed(base_fleet(), {**table.given, **case.change}))
             catalog = catalog_of(fleet)
-            own = {f"{kind}-{fleet[kind]['metadata']['name']}": fleet[kind] for kind in ("finops", "alignment")}
+            own = {
+                f"{kind}-{fleet[kind]['metadata']['name']}": fleet[kind]
+                for kind in ("finops", "alignment", "group", "phones", "model")
+            }
             if catalog is None or any(policies.get(name, item) != item for name, item in own.items()):
-                continue  # the second means: a baseline's name is taken by what another case says
+                continue  # the second means: a baseline's name, a group or a model is taken by what another case says
             policies.update(own)
             asked += asked_of(catalog, gate, f"{table.rule} {case.change}")
     found = catalog_of(policies)
@@ -289,4 +292,8 @@ def test_the_rego_of_the_gatekeeper_template_decides_what_rendering_decides(
             level: frozenset(str(violation["details"]["id"]) for violation in found[place * len(levels) + number])
             for number, level in enumerate(levels)
         }
-        assert (ids["deny"], ids["warn"]) == (each.denied, each.warned), each.case
+        expected = [
+            frozenset(identity for identity in told if identity.partition("@")[0].partition(":")[0] in RULES)
+            for told in (each.denied, each.warned)
+        ]
+        assert [ids["deny"], ids["warn"]] == expected, each.case

@@ -117,6 +117,31 @@ def test_a_rule_that_does_not_decide_alike_everywhere_is_not_built(
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("package my.rules\n\nfinding contains {} if true\n", "finding in data.my.rules, which nobody asks"),
+        (
+            "package trimtab.rules.own.rule\n\nother contains 1 if true\n",
+            "trimtab.rules.own.rule without a set finding",
+        ),
+        ('package trimtab.rules.own.rule\n\nfinding := "no"\n', "trimtab.rules.own.rule without a set finding"),
+        ("package lib.own\n\nyes := true\n", "no rule"),
+        (None, "no rule"),
+    ],
+    ids=["another package", "another name", "no set", "a library alone", "nothing"],
+)
+def test_a_rule_that_nobody_would_hear_is_not_built(opa: Opa, tmp_path: Path, text: str | None, says: str) -> None:
+    """It would refuse nothing, and nobody would notice."""
+    if text is not None:
+        about = "# METADATA\n# title: a\n# description: b\n# custom:\n#   unblock: c\n"
+        (tmp_path / "rule.rego").write_text(about + text, "utf-8")
+    with pytest.raises(InputError) as caught:
+        opa.build([tmp_path])
+    assert [problem.code for problem in caught.value.problems] == ["F506"]
+    assert says in caught.value.problems[0].got
+
+
 def test_a_rule_must_say_what_it_is_for(opa: Opa, tmp_path: Path) -> None:
     text = 'package trimtab.rules.own.rule\n\nfinding contains {"field": "", "got": "", "expected": ""}\n'
     (tmp_path / "rule.rego").write_text(text, "utf-8")

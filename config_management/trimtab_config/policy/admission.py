@@ -107,6 +107,20 @@ EXPRESSIONS: Mapping[str, _Expression] = {
         "has(object.spec.inference) && has(object.spec.inference.maximumPerMinute) ?"
         " string(object.spec.inference.maximumPerMinute) : 'no limit'",
     ),
+    "alignment.jurisdiction": _Expression(
+        # What people write names no group yet: what is rendered of it does.
+        "variables.group == '' || variables.place in params.data.names.split('\\n')",
+        "'group ' + variables.group + ' in ' + variables.place",
+        kinds=_BOTH,
+        variables={
+            "places": "params.data.places.split('\\n').filter(line, line.startsWith(variables.group + ' '))",
+            "place": "variables.places.size() == 0 ? 'nothing' : variables.places[0].substring(variables.group.size() + 1)",
+        },
+    ),
+    "alignment.prohibited-capabilities": _Expression(
+        "!(variables.model in params.data.models.split('\\n'))",
+        "variables.model + ', which is capable of ' + params.data.item",
+    ),
     "alignment.data-egress": _Expression(
         "!has(object.spec.offload) || (params.data.allowed == 'true' && has(object.spec.offload.jurisdiction) &&"
         " (params.data.jurisdictions == '' || object.spec.offload.jurisdiction in params.data.jurisdictions.split('\\n')))",
@@ -114,7 +128,25 @@ EXPRESSIONS: Mapping[str, _Expression] = {
         " object.spec.offload.jurisdiction : 'nothing')",
     ),
 }
-"""The rules that CEL can say about an object alone. The others need the fleet, and the webhook."""
+"""The rules that CEL can say of an object, its annotations, and lists of the fleet's groups and models beside it."""
+_VARIANT = "the variant that the group gets, of the Model"
+WEBHOOK_ONLY: Mapping[str, str] = {
+    "alignment.drift": "the version's evaluation, and an interval",
+    "alignment.fairness": "the version's evaluation, and an interval",
+    "alignment.lineage": "the version, of the Model",
+    "alignment.signed-artifacts": _VARIANT,
+    "finops.cost-ceiling": "prices, profiles and an interval",
+    "finops.update-size": _VARIANT,
+}
+"""The rules that need more, which the webhook has: what that is."""
+NOT_AT_ADMISSION: Mapping[str, str] = {
+    "alignment.model-age": "a day",
+    "alignment.refresh-cycle": "a day",
+    "alignment.unused-versions": "a day",
+    "finops.budget": "the month of the whole fleet, of which a deployment's own share is judged by the webhook",
+    REFERENCE: "a document that is whole, which the compiler makes",
+}
+"""The rules that the API server judges in no way, or not wholly, and what they need."""
 
 
 def validating_policies(catalog: Catalog, namespace: str) -> list[dict[str, Any]]:
@@ -189,7 +221,7 @@ def _parameters(catalog: Catalog, namespace: str) -> list[dict[str, Any]]:
             if row.rule not in EXPRESSIONS:
                 continue
             excused = "" if row.fixed else _excused(row.rule, policy.spec.exceptions)
-            for data in _data(row):
+            for data in _data(row, catalog):
                 shared = {"policy": name, "rule": row.rule, "excused": excused, **data}
                 found.append(_config_map(row.rule, row.level, {**shared, "applies": _UNLESS}, namespace))
                 if excused and row.level == "deny":
@@ -212,8 +244,8 @@ def _excused(rule: str, exceptions: Sequence[PolicyException]) -> str:
     )
 
 
-def _data(row: Row) -> list[dict[str, str]]:
-    """The parameters of a row, one for each item that it may find."""
+def _data(row: Row, catalog: Catalog) -> list[dict[str, str]]:
+    """The parameters of a row, one for each item that it may find. None where the catalog lacks what it would list."""
     limit: Mapping[str, Any] = row.limit
     match row.rule:
         case "finops.cpu-cap" | "finops.gpu-cap":
@@ -230,6 +262,20 @@ def _data(row: Row) -> list[dict[str, str]]:
             return [{**window, "expected": f"a window within {limit['text']}"}]
         case "alignment.inference-frequency":
             return [{"most": str(limit["most"]), "expected": f"at most {limit['most']}"}]
+        case "alignment.jurisdiction":
+            places = [f"{name} {group.spec.jurisdiction}" for name, group in catalog.groups.items()]
+            names = [str(name) for name in limit["names"]]
+            expected = ", ".join(sorted(set(names)))
+            data = {"places": "\n".join(places), "names": "\n".join(names), "expected": expected}
+            return [data] if places else []
+        case "alignment.prohibited-capabilities":
+            prohibited = [str(name) for name in limit["capabilities"]]
+            expected = f"none of {', '.join(sorted(set(prohibited)))}"
+            return [
+                {"item": item, "models": "\n".join(models), "expected": expected}
+                for item in prohibited
+                if (models := _capable(catalog, item))
+            ]
         case "alignment.data-egress":
             places = limit["jurisdictions"]
             expected = ", ".join(sorted(places)) if limit["allowed"] else "no offload"
@@ -239,6 +285,15 @@ def _data(row: Row) -> list[dict[str, str]]:
             who = f"the baseline of {limit['policy']}" if row.fixed else limit["policy"]
             names = "\n".join(str(name).lower() for name in limit["models"])
             return [{"models": names, "expected": f"a model that {who} does not prohibit"}]
+
+
+def _capable(catalog: Catalog, capability: str) -> list[str]:
+    """The models that say so of themselves, whatever the case of its letters."""
+    return [
+        name
+        for name, model in catalog.models.items()
+        if capability.lower() in {item.lower() for item in model.spec.capabilities}
+    ]
 
 
 def _config_map(rule: str, level: str, data: Mapping[str, str], namespace: str) -> dict[str, Any]:

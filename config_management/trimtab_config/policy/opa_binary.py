@@ -75,7 +75,7 @@ class Opa:
         )
         if done.returncode:
             return _source_problems(done.stderr.decode(errors="replace"))
-        return self._texts(folders)[1]
+        return self._texts(folders)[1] or self._unasked(folders)
 
     def test(self, folders: Sequence[Path]) -> TestReport:
         """Run every ``_test.rego``. Raises InputError (F506) where the sources do not even compile.
@@ -174,6 +174,42 @@ class Opa:
                     problems.append(Problem("F506", str(source), 1, got=got, expected=expected))
         return [rules[name] for name in sorted(rules)], tuple(problems)
 
+    def _unasked(self, folders: Sequence[Path]) -> tuple[Problem, ...]:
+        """Rules that the entry point would never hear (F506): what nobody asks refuses nothing, and nobody would notice."""
+        problems, asked = [], set()
+        packages: dict[str, tuple[Path, int]] = {}
+        for folder in folders:
+            before = len(packages)
+            for path in _sources(folder):
+                if path.suffix != ".rego":
+                    continue
+                try:
+                    parsed: dict[str, Any] = json.loads(self._run("parse", "--format=json", path).stdout)
+                    package = ".".join(str(part["value"]) for part in parsed["package"]["path"])
+                    heads = [rule["head"] for rule in parsed.get("rules") or ()]
+                except (ValueError, LookupError, TypeError):
+                    problems.append(Problem("F506", str(path), got="what opa parse cannot read", expected="Rego"))
+                    continue
+                findings = [head for head in heads if head.get("name") == "finding" or _begins(head, "finding")]
+                if package.startswith(_RULES):
+                    packages.setdefault(package, (path, 1))
+                    if any(head.get("key") is not None for head in findings):
+                        asked.add(package)
+                elif findings:
+                    got = f"finding in {package}, which nobody asks"
+                    problems.append(
+                        Problem("F506", str(path), 1, got=got, expected="package trimtab.rules.DOMAIN.RULE")
+                    )
+            if len(packages) == before and not problems:
+                expected = "Rego with package trimtab.rules.DOMAIN.RULE"
+                problems.append(Problem("F506", str(folder), got="no rule", expected=expected))
+        for package, (path, line) in packages.items():
+            if package not in asked:
+                got = f"package {package.removeprefix('data.')} without a set finding"
+                expected = "finding contains {field, got, expected} if {...}"
+                problems.append(Problem("F506", str(path), line, got=got, expected=expected))
+        return tuple(problems)
+
     def _run(
         self, *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None
     ) -> subprocess.CompletedProcess[bytes]:
@@ -246,6 +282,12 @@ def _sources(folder: Path) -> list[Path]:
         if path.is_file() and (is_rego or path.name == "data.json"):
             found.append(path)
     return found
+
+
+def _begins(head: dict[str, Any], name: str) -> bool:
+    """Whether the head of a rule, as opa parse tells it, is of this name."""
+    reference = head.get("ref") or [{}]
+    return bool(reference[0].get("value") == name)
 
 
 def _copied(folder: Path, work: Path, index: int) -> str:
