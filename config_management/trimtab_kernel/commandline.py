@@ -174,8 +174,9 @@ def print_problems(problems: Iterable[Problem]) -> None:
         print(str(problem), file=sys.stderr)  # noqa: T201 - stderr is for people
     codes = sorted({problem.code for problem in shown})
     if codes:
+        asked = " ".join(codes[:4])
         count = f"{len(shown)} problem{'s' if len(shown) != 1 else ''}"
-        print(f"{count}; 'trimtab explain {codes[0]}' says more", file=sys.stderr)  # noqa: T201 - likewise
+        print(f"{count}; 'trimtab explain {asked}' says more", file=sys.stderr)  # noqa: T201 - likewise
 
 
 def print_json(value: object) -> None:
