@@ -283,8 +283,8 @@ def _data(row: Row, catalog: Catalog) -> list[dict[str, str]]:
             return [{"allowed": allowed, "jurisdictions": "\n".join(places), "expected": expected}]
         case _:
             who = f"the baseline of {limit['policy']}" if row.fixed else limit["policy"]
-            names = "\n".join(str(name).lower() for name in limit["models"])
-            return [{"models": names, "expected": f"a model that {who} does not prohibit"}]
+            listed = "\n".join(str(name).lower() for name in limit["models"])
+            return [{"models": listed, "expected": f"a model that {who} does not prohibit"}]
 
 
 def _capable(catalog: Catalog, capability: str) -> list[str]:
