@@ -35,7 +35,8 @@ def charts_of(report: CostReport, by: Dimension | None, cut: Sequence[Slice]) ->
                 for each in own
             ]
         mark = "≥ " if total.incomplete else ""
-        bounds = f"{money_text(total.figure.low)} to {money_text(total.figure.high)}"
+        low, high = money_text(total.figure.low), money_text(total.figure.high)
+        bounds = f"at least {low}" if total.incomplete else f"{low} to {high}"  # an unknown part has no upper bound
         lines = "" if by is None else f" by {by.value}"
         heading = f"{mark}{money_text(total.figure.value)} {total.currency} a month{lines}"
         about = f"{total.currency} in {HOURS_PER_MONTH} hours; lines from low to high; together {bounds}"

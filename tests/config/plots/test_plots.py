@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from bench.forecast import simulated
+from tests.config.small_fleet import catalog_of, deployment, group, model, on_device, phones, price_book
 from trimtab_config.budget.capacity import CapacityPlan, Load
 from trimtab_config.budget.forecast import Forecast, Unknown, forecast
 from trimtab_config.budget.spending import Outlook, Standing
 from trimtab_config.cli import main
 from trimtab_config.cli.fleet import open_fleet
+from trimtab_config.cost.estimate import estimate
 from trimtab_config.cost.report import PARTS
+from trimtab_config.plots.bills import charts_of
 from trimtab_config.plots.budgets import MOST_PANELS, budgets_plot
 from trimtab_config.plots.capacity import capacity_plot
 from trimtab_config.plots.costs import MOST_BARS, Bar, Chart, costs_plot
@@ -83,6 +86,15 @@ def test_bars_add_up_to_the_bill_however_many_lines_it_has() -> None:
     assert sum(shown) == pytest.approx(sum(bar.value for bar in bars))
     assert {"compute", "data"} <= set(found)
     assert "energy" not in found
+
+
+def test_a_bill_with_an_unknown_part_has_no_upper_bound_in_its_picture_either() -> None:
+    kiosks = (group(), model(), deployment(), price_book())
+    for tree, whole in ((kiosks, True), ((*kiosks, phones(), on_device()), False)):
+        report, _ = estimate(catalog_of(*tree))
+        assert report.totals[0].incomplete is not whole
+        (chart,) = charts_of(report, None, ())
+        assert ("together at least" in chart.about) is not whole
 
 
 @pytest.mark.parametrize("most", [0.0, 3e-7, 0.02, 9.5, 4e5, 7.5e6, 9e13])
