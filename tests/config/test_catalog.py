@@ -246,3 +246,26 @@ def test_a_time_zone_that_does_not_exist_is_refused(zone: str) -> None:
     """Devices would wait for ever for a window that they cannot judge."""
     found = read_documents(files_of(group(spec__timeZone=zone))).problems
     assert [(each.code, each.field) for each in found] == [("F104", "spec.timeZone")]
+
+
+def test_an_exception_for_nobody_is_told_where_there_is_a_fleet() -> None:
+    excuse = {"rule": "finops.cpu-cap", "owner": "finance", "reason": "trial", "until": "2999-12-31"}
+    names = {"deployments": ["triage-kiosk", "triage-kiosks"], "groups": ["kiosks", "nobody"]}
+    policy = {**POLICY, "spec": {"exceptions": [{**excuse, **names}]}}
+    day = datetime.date(2026, 11, 22)
+    catalog, problems = built(group(), model(), deployment(), policy)
+    assert problems == ()
+    found = [(each.code, each.field, each.hint) for each in exception_problems(catalog, day)]
+    assert found == [
+        ("F607", "spec.exceptions[0].deployments[0]", 'did you mean "triage-kiosks"?'),
+        ("F607", "spec.exceptions[0].groups[1]", ""),
+    ]
+    assert exception_problems(built(policy)[0], day) == ()
+
+
+@pytest.mark.parametrize("kind", ["FinOpsPolicy", "AIAlignmentPolicy"])
+def test_an_exception_that_nobody_answers_for_is_refused(kind: str) -> None:
+    excuse = {"rule": "finops.cpu-cap", "owner": " ", "reason": "\t", "until": "2026-12-31"}
+    policy = {**POLICY, "kind": kind, "spec": {"exceptions": [excuse]}}
+    found = read_documents(files_of(policy)).problems
+    assert [each.field for each in found] == ["spec.exceptions[0].owner", "spec.exceptions[0].reason"]

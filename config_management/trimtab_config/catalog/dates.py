@@ -12,7 +12,8 @@ from trimtab_config.spec.kinds import (
     Level,
     PriceBookSpec,
 )
-from trimtab_kernel.problems import Problem, sort_problems
+from trimtab_config.spec.nearest import did_you_mean
+from trimtab_kernel.problems import Problem, quoted, sort_problems
 
 if TYPE_CHECKING:
     import datetime
@@ -36,10 +37,17 @@ def date_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem, ...]
 def exception_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem, ...]:
     """Exceptions from policies that are over on the day ``as_of`` (F605), or end within :data:`SOON` days (F606).
 
+    And those that name a deployment or a group which the fleet does not have (F607); policies alone are no fleet.
     They refuse nothing: a rendering knows no date, so what is over still excuses until a commit removes it. The words say
     no distance to ``as_of``, so that a comment on a pull request changes on two days, not on each.
     """
     problems = []
+    known = {
+        "deployments": {
+            each.metadata.name for each in (*catalog.deployments.values(), *catalog.on_device_models.values())
+        },
+        "groups": set(catalog.groups),
+    }
     for policy in (*catalog.finops_policies.values(), *catalog.alignment_policies.values()):
         for index, item in enumerate(policy.spec.exceptions):
             path = f"spec.exceptions[{index}].until"
@@ -50,6 +58,21 @@ def exception_problems(catalog: Catalog, as_of: datetime.date) -> tuple[Problem,
                 problems.append(_at("F605", policy, path, got, expected, hint))
             elif (item.until - as_of).days <= SOON:
                 problems.append(_at("F606", policy, path, got, "a decision before that day", hint))
+            for field, names in known.items():
+                for place, name in enumerate(getattr(item, field)):
+                    if names and name not in names:
+                        where = f"spec.exceptions[{index}].{field}[{place}]"
+                        kind = field.removesuffix("s")
+                        problems.append(
+                            _at(
+                                "F607",
+                                policy,
+                                where,
+                                quoted(name),
+                                f"a {kind} of the fleet",
+                                did_you_mean(name, sorted(names)),
+                            )
+                        )
     return sort_problems(problems)
 
 

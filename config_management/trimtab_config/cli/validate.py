@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from trimtab_config.policy.bundle import PolicyBundle
 
 
-ENDING = ("F605", "F606")
-"""Exceptions that are over, or soon will be: told, and nothing is refused."""
+ENDING = ("F605", "F606", "F607")
+"""Exceptions that are over, or soon will be, or are for nobody: told, and nothing is refused."""
 NOT_BLOCKING = ("F502", "F503", *ENDING)
 """What policies say without refusing, from the stronger to the weaker; then exceptions."""
 REFUSALS = ("F501", "F504")

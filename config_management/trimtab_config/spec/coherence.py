@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from trimtab_config.spec.kinds import (
+    AIAlignmentPolicySpec,
     CohortRule,
     DeviceGroupSpec,
     Document,
@@ -267,6 +268,15 @@ def _hold(check: _Check, spec: HoldSpec) -> None:
 
 def _finops_policy(check: _Check, spec: FinOpsPolicySpec) -> None:
     check.memory("spec.caps.memory", spec.caps.memory)
+    _exceptions(check, spec)
+
+
+def _exceptions(check: _Check, spec: FinOpsPolicySpec | AIAlignmentPolicySpec) -> None:
+    """Somebody answers for each, and says why: blanks are nobody and nothing."""
+    for index, item in enumerate(spec.exceptions):
+        for name, said in (("owner", item.owner), ("reason", item.reason)):
+            if not said.strip():
+                check.add("F104", f"spec.exceptions[{index}].{name}", quoted(said), "more than blanks")
 
 
 _RULES: dict[type, Callable[[_Check, Any], None]] = {
@@ -276,5 +286,6 @@ _RULES: dict[type, Callable[[_Check, Any], None]] = {
     ModelSpec: _model,
     PriceBookSpec: _price_book,
     FinOpsPolicySpec: _finops_policy,
+    AIAlignmentPolicySpec: _exceptions,
     HoldSpec: _hold,
 }

@@ -299,4 +299,11 @@ CODES: tuple[Code, ...] = (
         "take no new version that needs it.",
         "Do what the rule asks before that day; or ask its owner, and give it a later day with a reason.",
     ),
+    Code(
+        "F607",
+        "exception for nobody",
+        "An exception from a policy names a deployment or a device group that the fleet does not have, so it excuses nothing "
+        "of it.",
+        "Correct the name, or remove it; an exception that names none is for all.",
+    ),
 )
