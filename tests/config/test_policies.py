@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.policy_inputs import POLICIES, case_requests, generated, tables
-from trimtab_config.policy.cases import Table, case_problems, outcome_of, requests_of
+from trimtab_config.policy.cases import Table, case_problems, outcome_of, read_tables, requests_of
 from trimtab_config.policy.gate import PolicyGate
 from trimtab_config.policy.opa_binary import CORE, digests_of
 from trimtab_config.policy.shipped import gate_of, shipped_bundle
+from trimtab_kernel.problems import InputError
 
 RULES = sorted(path for path in POLICIES.glob("*/*.rego") if not path.name.endswith("_test.rego"))
 
@@ -28,6 +30,23 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("table", tables(), ids=lambda table: table.rule)
 def test_every_case_comes_out_as_its_table_says(gate: PolicyGate, table: Table) -> None:
     assert case_problems(table, gate) == ()
+
+
+def test_a_table_of_no_rule_is_told_and_not_passed_over(gate: PolicyGate) -> None:
+    """Each of its cases would be allowed."""
+    [table] = [table for table in tables() if table.rule == "finops.cpu-cap"]
+    [problem] = case_problems(dataclasses.replace(table, rule="finops.cpu-caps"), gate)
+    assert (problem.code, problem.field, problem.hint) == ("F507", "rule", 'did you mean "finops.cpu-cap"?')
+
+
+def test_a_table_that_cannot_be_read_is_one_problem_on_one_line(tmp_path: Path) -> None:
+    for text in ("[1,2", "rule: a\n", "rule: a\nasOf: tomorrow\nsample: {allowed: {}, denied: {}}\ncases: []\n"):
+        (tmp_path / "table.yaml").write_text(text, "utf-8")
+        with pytest.raises(InputError) as caught:
+            read_tables(tmp_path)
+        [problem] = caught.value.problems
+        assert problem.code == "F507"
+        assert "\\u000a" not in str(problem)
 
 
 def test_there_are_at_least_three_hundred_cases() -> None:

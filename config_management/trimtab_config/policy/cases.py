@@ -35,8 +35,9 @@ from trimtab_config.policy.input import PolicyInputs
 from trimtab_config.policy.interface import PolicyLevel
 from trimtab_config.policy.opa_binary import CORE
 from trimtab_config.render.evidence import offline_evidence
+from trimtab_config.spec.nearest import did_you_mean
 from trimtab_config.spec.reader import read_documents
-from trimtab_kernel.problems import InputError, Problem
+from trimtab_kernel.problems import InputError, Problem, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -76,7 +77,8 @@ def read_tables(folder: Path) -> list[Table]:
         try:
             found.append(_table(path))
         except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:
-            problem = Problem("F507", str(path), got=f"no table of cases: {error}", expected="rule, sample and cases")
+            said = " ".join(str(error).split())
+            problem = Problem("F507", str(path), got=f"no table of cases: {said}", expected="rule, sample and cases")
             raise InputError(problem) from error
     return found
 
@@ -113,6 +115,10 @@ def outcome_of(decisions: Iterable[Decision], rule: str | None) -> str:
 def case_problems(table: Table, gate: PolicyGate) -> tuple[Problem, ...]:
     """Cases that come out otherwise than the table says (F507)."""
     problems = []
+    if table.rule not in gate.rules:
+        # Of a rule that is none every case is allowed, whatever the rule that was meant says.
+        hint = did_you_mean(table.rule, sorted(gate.rules)) or "'trimtab policy explain' lists those that are shipped"
+        return (Problem("F507", table.file, 0, "rule", quoted(table.rule), "the name of a rule", hint),)
     for case in table.cases:
         try:
             got = outcome_of(gate.decide(requests_of(table, case)), None if case.of_all else table.rule)
