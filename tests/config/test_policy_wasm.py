@@ -151,6 +151,10 @@ def test_text_without_an_end_denies() -> None:
         (module(place="131071"), "outside its memory"),
         (bytes(wasmtime.wat2wasm(OTHER_KINDS)), "opa_wasm_abi_version is no global"),
         (bytes(wasmtime.wat2wasm('(module (import "env" "t" (table 1 funcref)))')), "needs t, which is not there"),
+        (
+            bytes(wasmtime.wat2wasm('(module (import "env" "opa_abort" (func $a)) (func $s (call $a)) (start $s))')),
+            "a function that is not there",
+        ),
     ],
     ids=[
         "empty",
@@ -163,6 +167,7 @@ def test_text_without_an_end_denies() -> None:
         "an address behind",
         "other kinds",
         "a table",
+        "an abort of nothing",
     ],
 )
 def test_a_module_that_cannot_be_run_is_refused_when_it_is_loaded(code: bytes, says: str) -> None:

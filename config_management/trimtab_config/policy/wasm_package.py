@@ -110,8 +110,8 @@ class PackageMachine:
         return wasmtime.Func(self._store, kind, _CALLED.get(item.name, _missing))
 
 
-def _abort(address: int) -> NoReturn:
-    raise AbortedError(address)
+def _abort(*arguments: int) -> NoReturn:
+    raise AbortedError(arguments[0]) if arguments else StoppedError("a function that is not there")
 
 
 def _missing(*_: int) -> NoReturn:
