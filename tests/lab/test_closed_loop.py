@@ -260,8 +260,10 @@ def in_flux(
 
         yield Delivered("flux", loop, {**delivery, "kubeconfig": config}, refused, brought, automate)
         end(loop.bot)
-        for api, kind, name, _ in objects:  # nothing is to be tried again once the rigs are gone
+        # Nothing is to be tried again once the rigs are gone, and no controller of another module is to find it.
+        for api, kind, name, _ in reversed(objects):
             change(cluster, api, kind, namespace, name, {"spec": {"suspend": True}})
+            cluster.resource(api, kind).delete(name=name, namespace=namespace)
     end(controller)
 
 
