@@ -104,7 +104,10 @@ def printable(text: str, limit: int = 2000) -> str:
 
 def quoted(value: object, limit: int = 80) -> str:
     """``value`` as it is shown after "got": strings in double quotes, long ones cut at ``limit`` characters."""
-    text = str(value)
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no whole number of so many digits
+        text = "a number of thousands of digits"
     if len(text) > limit:
         text = f"{text[:limit]}..."
     return f'"{printable(text)}"' if isinstance(value, str) else printable(text)

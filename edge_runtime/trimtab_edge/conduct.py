@@ -151,7 +151,10 @@ class _Reader:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             raise self.refused(f"{place}.{key}", value, f"a number from {low:g} to {high:g}")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # a whole number beyond every float
+            raise self.refused(f"{place}.{key}", "a larger number", f"a number from {low:g} to {high:g}") from None
 
     def whole(
         self, data: Mapping[str, Any], place: str, key: str, low: int, high: int, default: object = _MISSING

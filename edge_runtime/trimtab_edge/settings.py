@@ -144,7 +144,7 @@ def _parse_yaml(text: str, file: str) -> object:
             if depth > _MAX_DEPTH:
                 raise _at(file, event, "deep nesting", f"at most {_MAX_DEPTH} levels")
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError) as error:  # the last one for a !!timestamp that is none
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         got = quoted(printable(str(getattr(error, "problem", None) or error), 120))
         raise InputError(Problem("E401", file, mark.line + 1 if mark is not None else 0, "", got, "YAML")) from None

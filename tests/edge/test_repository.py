@@ -17,6 +17,7 @@ from tests.edge import graphs
 from tests.edge.devices import ALIGNMENT, activate, place
 from trimtab_edge.serving.dataplane import DataPlane
 from trimtab_edge.serving.failure import Fault, RequestError
+from trimtab_edge.serving.headroom import Headroom
 from trimtab_edge.serving.repository import ModelRepository, State
 from trimtab_edge.serving.tensors import InferRequest, Tensor
 from trimtab_edge.telemetry.inference import InferenceCounts
@@ -168,6 +169,24 @@ def test_an_active_json_that_is_there_but_cannot_be_read_does_not_mean_the_newes
     slot = refreshed(repository)
     assert slot.current is None
     assert "E405" in slot.standing.reason
+    repository.close()
+
+
+def test_whatever_goes_wrong_with_one_model_the_others_are_looked_at(models: Path) -> None:
+    """Here what judges the memory breaks at one model's size: nothing that loading is prepared for."""
+    place(models, "other", "1.0.0", NEW)
+    (models / "other/1.0.0/weights").write_bytes(bytes(4096))
+
+    class Broken(Headroom):
+        def refuses_load(self, file_size: int) -> str:
+            if file_size > 4096:
+                raise ZeroDivisionError
+            return ""
+
+    repository = ModelRepository(models, InferenceCounts(), headroom=Broken(None))
+    assert version(refreshed(repository)) == "1.0.0"
+    standing = repository.slots["other"].standing
+    assert (standing.state, standing.reason) == (State.FAILED, "internal error (ZeroDivisionError)")
     repository.close()
 
 

@@ -77,6 +77,13 @@ REFUSED = {
     "alias bomb": (b"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]", "E401", "alias"),
     "deep": (b"[" * 40 + b"]" * 40, "E401", "list"),
     "deep YAML": (b"a: " + b"{b: " * 40 + b"1" + b"}" * 40, "E401", "32 levels"),
+    "a timestamp that is none": (b"tier: !!timestamp x", "E401", "YAML"),
+    "a number of 5,000 digits": (b"limits: {concurrency: 0x" + b"f" * 4500 + b"}", "E401", "thousands of digits"),
+    "a number beyond every float": (
+        b"guards: {ranges: [{input: x, low: " + b"9" * 400 + b"}]}",
+        "E401",
+        "guards.ranges[0].low",
+    ),
     "python object": (b"!!python/object:os.system {}", "E401", "YAML"),
     "alignment is text": (b"alignment: yes please", "E203", "alignment"),
     "alignment without outcome": (b"alignment: {attribute: {input: x, column: 0, cohorts: {}}}", "E203", "outcome"),

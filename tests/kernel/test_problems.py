@@ -101,6 +101,7 @@ def test_long_text_is_cut() -> None:
     assert printable("x" * 3000) == "x" * 2000 + "..."
     assert quoted("x" * 100) == '"' + "x" * 80 + '..."'
     assert quoted(12) == "12"
+    assert quoted(10**5000) == "a number of thousands of digits"
 
 
 @given(st.lists(problems, max_size=8), st.randoms(use_true_random=False))

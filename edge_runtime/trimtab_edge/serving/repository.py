@@ -290,6 +290,9 @@ class ModelRepository:
             slot.retry_at = time.monotonic() + RETRY
             what = str(error) if isinstance(error, MemoryError) else f"cannot be read: {error}"
             self._failed(model, slot, sighting, printable(what, 300))
+        except Exception as error:
+            # Whatever else goes wrong is ours; one model's trouble is not the others'.
+            self._failed(model, slot, sighting, f"internal error ({type(error).__name__})")
         else:
             cohorts = loaded.counter.cohorts if loaded.counter else ()
             slot.counts = self._counts.answers(model, loaded.version, cohorts, time.monotonic())
