@@ -126,7 +126,7 @@ class Executor:
 
     def review(self, proposal: Proposal) -> None:
         """Submit what people approved as their own reviews on the host. Raises OutsideError; the next tick tries again."""
-        if self._reviews is not None and proposal.ballot.votes:
+        if self._reviews is not None:
             self._reviews.submit(proposal)
 
     def merge(self, proposal: Proposal, command: Merge) -> None:

@@ -157,7 +157,8 @@ def exercise(rig: GitHubRig, scratch: ScratchRepository) -> Iterator[tuple[str, 
     told("PATCH", f"{repo}/pulls/1", {"title": "B, again"})
     rig.review(1, ADA, "APPROVED", "fine")
     told("GET", f"{repo}/pulls/1/reviews")
-    told("POST", f"{repo}/pulls/1/reviews", {"event": "APPROVE", "commit_id": head, "body": "mine"}, ADA)
+    mine = told("POST", f"{repo}/pulls/1/reviews", {"event": "APPROVE", "commit_id": head, "body": "mine"}, ADA)
+    told("PUT", f"{repo}/pulls/1/reviews/{mine['id']}/dismissals", {"message": "no more", "event": "DISMISS"}, ADA)
     told("POST", f"{repo}/pulls/1/reviews", {"event": "APPROVE", "commit_id": head})
     told("GET", f"{repo}/issues/1")
     number = told("POST", f"{repo}/issues/1/comments", {"body": "hello"})["id"]

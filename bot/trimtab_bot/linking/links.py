@@ -160,6 +160,12 @@ class GitHubLinks:
         found = self._find(person)
         return None if found is None else found[0]
 
+    def owner(self, account: int) -> str | None:
+        """Whose account it is here, without asking GitHub. Raises OutsideError."""
+        with self._store.reading() as view:
+            found = view.sealed(KIND, str(account))
+        return None if found is None else found.owner
+
     def person(self, account: int) -> str | None:
         """See Links: asked of GitHub, and believed for a minute. Raises OutsideError where GitHub does not answer."""
         with self._store.reading() as view:

@@ -53,6 +53,13 @@ class GitHubPerson:
             raise OutsideError(f"{what}: GitHub's answer is about something else; try again")
         return review
 
+    def dismiss(self, repository: str, number: int, review: int, why: str) -> None:
+        """Dismiss the person's own review. Raises RefusedError (B491), TokenGoneError and OutsideError."""
+        path = f"/repos/{repository}/pulls/{number}/reviews/{review}/dismissals"
+        self._ask(
+            f"cannot dismiss a review of pull request {number}", "PUT", path, {"message": why, "event": "DISMISS"}
+        )
+
     def _ask(self, what: str, method: str, path: str, given: dict[str, str] | None) -> dict[str, Any]:
         with outside(what):
             try:

@@ -155,6 +155,17 @@ def test_an_approval_is_the_persons_own_review_once_and_before_the_merge(site: L
     assert site.proposal().ballot.votes == ()
     site.tick()
     assert len(site.reviews_of(ADA)) == 1, "what somebody dismissed is not submitted again"
+    # Taken back here, it is dismissed there, and nobody answers that; approved anew, it is a review anew.
+    assert isinstance(site.approve("ada"), Accepted)
+    site.tick()
+    assert site.reviews_of(ADA) == [("DISMISSED", head), ("APPROVED", head)]
+    said = site.answers()
+    site.bot.decisions.revoke(proposal.id, "ada", proposal.ballot.digest)
+    site.rig.faults = [Fault("PUT", "/dismissals$", 502, after=True)]
+    site.tick(2)
+    listener.step()
+    assert site.reviews_of(ADA) == [("DISMISSED", head)] * 2
+    assert site.answers() == said
 
     site.link("cy", CY)
     assert isinstance(site.approve("ada"), Accepted)
@@ -167,7 +178,8 @@ def test_an_approval_is_the_persons_own_review_once_and_before_the_merge(site: L
     moved = next(number for number, each in enumerate(order) if each.endswith("/git/refs/heads/main"))
     assert moved > order.index("POST /repos/acme/fleet/pulls/1/reviews")
     events = site.events.names()
-    assert (events.count("reviewing"), events.count("reviewed")) == (2, 2)
+    assert (events.count("reviewing"), events.count("reviewed"), events.count("withdrawn-review")) == (4, 4, 1)
+    assert site.reviews_of(ADA)[2:] == [("APPROVED", head)]
 
 
 def test_a_link_that_has_ended_counts_no_more_and_says_so(site: LinkedSite) -> None:

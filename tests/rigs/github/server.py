@@ -789,6 +789,15 @@ class GitHubRig:
         made = self._reviewed(int(number), user, "APPROVED", given.get("commit_id") or pull.head, given.get("body", ""))
         return 200, self.review_json(made)
 
+    def dismiss_review(self, _: User, given: Json, __: Json, number: str, review: str) -> tuple[int, Json]:
+        found = self.reviews.get(int(review))
+        if found is None or found.number != int(number):
+            raise _no(404, "Not Found")
+        if found.state not in ("APPROVED", "CHANGES_REQUESTED") or not given.get("message"):
+            raise _no(422, "Can not dismiss a review that is not approved or rejected")
+        found.state = "DISMISSED"
+        return 200, self.review_json(found)
+
     # ------------------------------------------------------------ comments, checks, statuses
 
     def get_issue(self, _: User, __: Json, ___: Json, number: str) -> tuple[int, Json]:
@@ -941,6 +950,7 @@ ROUTES: tuple[tuple[str, str, _Action], ...] = (
     ("PUT", "{repo}/pulls/([0-9]+)/merge", GitHubRig.merge_pull),
     ("GET", "{repo}/pulls/([0-9]+)/reviews", GitHubRig.list_reviews),
     ("POST", "{repo}/pulls/([0-9]+)/reviews", GitHubRig.create_review),
+    ("PUT", "{repo}/pulls/([0-9]+)/reviews/([0-9]+)/dismissals", GitHubRig.dismiss_review),
     ("GET", "{repo}/issues/([0-9]+)", GitHubRig.get_issue),
     ("GET", "{repo}/issues/([0-9]+)/comments", GitHubRig.list_comments),
     ("POST", "{repo}/issues/([0-9]+)/comments", GitHubRig.create_comment),
