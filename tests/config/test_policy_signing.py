@@ -204,3 +204,42 @@ def test_install_verifies_before_it_replaces_and_render_asks_for_the_signature(
     assert main([*render, str(active), *asked]) == 0
     assert main([*render, str(bundle), *asked]) == 2
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_bundle_from_the_shelf_is_not_installed_over_a_newer_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its signature is good; that somebody has brought it back is all that is wrong."""
+    key = pem(tmp_path / "key", RSA)
+    asked = ["--policy-key", f"platform={key.with_suffix('.pub')}", "--policy-scope", "fleet"]
+    for name, at in (("undated", None), ("old", 1_700_000_000), ("new", 1_800_000_000)):
+        write_bundle(shipped_bundle(), tmp_path / name, Signer(RSA, "platform", "fleet", at))
+
+    def install(name: str, *more: str) -> int:
+        return main(["policy", "install", str(tmp_path / name), "-o", str(tmp_path / "active"), *asked, *more])
+
+    for name in ("undated", "old", "old", "new"):
+        assert install(name) == 0
+    active = (tmp_path / "active" / SIGNATURES).read_bytes()
+    for name in ("old", "undated"):
+        capsys.readouterr()
+        assert install(name) == 2
+        error = capsys.readouterr().err
+        assert "F509" in error
+        assert "of 2027-01-15 08:00:00 UTC; --allow-older takes it" in error
+        assert (tmp_path / "active" / SIGNATURES).read_bytes() == active
+    assert install("old", "--allow-older") == 0
+
+
+def test_a_signature_that_says_its_own_end_is_good_until_then(bundle: Path) -> None:
+    """As other signers may write it; ours says no end."""
+    [token] = json.loads((bundle / SIGNATURES).read_bytes())["signatures"]
+    payload = jwt.decode(token, options={"verify_signature": False})
+    for end, good in ((4_000_000_000, True), (1_700_000_000, False)):
+        again = jwt.encode({**payload, "exp": end}, RSA, "RS256", headers={"kid": "platform"})
+        (bundle / SIGNATURES).write_text(json.dumps({"signatures": [again]}), "utf-8")
+        if good:
+            assert bundle_at(bundle, TRUST) == shipped_bundle()
+        else:
+            with pytest.raises(TrustError, match="expired"):
+                bundle_at(bundle, TRUST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ from trimtab_kernel.problems import ExitCode, InputError, OutsideError, Problem,
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from trimtab_config.catalog import Catalog
     from trimtab_config.policy.bundle import PolicyBundle, RuleText
     from trimtab_config.policy.opa_binary import Opa, TestReport
-    from trimtab_config.policy.signing import Signer
+    from trimtab_config.policy.signing import Signer, Trust
 
 
 def _with_sources(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,7 @@ def build(arguments: argparse.Namespace) -> ExitCode:
     if arguments.signing_key is not None:
         from trimtab_config.policy.signing import signer_of
 
-        signer = signer_of(arguments.signing_key, arguments.key_id, arguments.scope)
+        signer = signer_of(arguments.signing_key, arguments.key_id, arguments.scope, int(time.time()))
     opa = _opa(arguments)
     bundle = opa.build(arguments.folder)
     try_bundle(bundle)
@@ -88,6 +90,9 @@ def configure_install(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="D", help="put it in the place of the bundle in this folder"
     )
+    parser.add_argument(
+        "--allow-older", action="store_true", help="with keys: also one that was signed before the one that it replaces"
+    )
     add_trust(parser)
 
 
@@ -98,7 +103,10 @@ def install(arguments: argparse.Namespace) -> ExitCode:
     from trimtab_config.policy.shipped import bundle_files, try_bundle
 
     try:
-        files = bundle_files(arguments.bundle, trust_asked(arguments))
+        trust = trust_asked(arguments)
+        files = bundle_files(arguments.bundle, trust)
+        if trust is not None and not arguments.allow_older:
+            _newer(files, arguments.output, trust, str(arguments.bundle))
         bundle = read_bundle(files, str(arguments.bundle))
         try_bundle(bundle)
         replace_folder(arguments.output, files)
@@ -109,6 +117,18 @@ def install(arguments: argparse.Namespace) -> ExitCode:
         raise OutsideError(f"cannot write {arguments.output}: {error.strerror or error}") from error
     print(f"{len(bundle.rules)} rules, digest {bundle.digest}", file=sys.stderr)
     return ExitCode.DONE
+
+
+def _newer(files: Mapping[str, bytes], folder: Path, trust: Trust, place: str) -> None:
+    """Raises TrustError (F509) where what is in ``folder`` is signed as well, and later."""
+    from trimtab_config.policy.shipped import bundle_files
+    from trimtab_config.policy.signing import check_not_older
+
+    try:
+        before = bundle_files(folder, trust)
+    except TrimtabError:
+        return  # nothing there, or nothing that counts
+    check_not_older(files, before, trust, place)
 
 
 def configure_check(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ all others byte by byte. Keys are PEM files: RSA of 2,048 bits or more signs wit
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping
@@ -42,11 +43,15 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who signs. ``key_id`` is what verifiers know the key by; ``scope`` what the signature is for."""
+    """Who signs. ``key_id`` is what verifiers know the key by; ``scope`` what the signature is for.
+
+    ``at`` is when, in Unix seconds: what ``policy install`` knows an older bundle by. None says nothing of it.
+    """
 
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
     key_id: str = ""
     scope: str = ""
+    at: int | None = None
 
 
 def trust_of(keys: Mapping[str, Path], scope: str = "") -> Trust:
@@ -64,7 +69,7 @@ def trust_of(keys: Mapping[str, Path], scope: str = "") -> Trust:
     return Trust(found, scope)
 
 
-def signer_of(path: Path, key_id: str = "", scope: str = "") -> Signer:
+def signer_of(path: Path, key_id: str = "", scope: str = "", at: int | None = None) -> Signer:
     """The private key in a PEM file without a password. Raises InputError (F510), which never quotes the file."""
     try:
         key = load_pem_private_key(path.read_bytes(), None)
@@ -73,7 +78,7 @@ def signer_of(path: Path, key_id: str = "", scope: str = "") -> Signer:
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise _no_key(path, None, "a private key of RSA or of the curve P-256")
     _algorithm(key.public_key(), path)
-    return Signer(key, key_id, scope)
+    return Signer(key, key_id, scope, at)
 
 
 def signatures_of(files: Mapping[str, bytes], signer: Signer) -> bytes:
@@ -88,6 +93,8 @@ def signatures_of(files: Mapping[str, bytes], signer: Signer) -> bytes:
         payload["scope"] = signer.scope
     if signer.key_id:
         payload["keyid"] = signer.key_id
+    if signer.at is not None:
+        payload["iat"] = signer.at
     headers = {"kid": signer.key_id} if signer.key_id else None
     token = jwt.encode(payload, signer.key, _algorithm(signer.key.public_key(), None), headers=headers)
     return f"{json.dumps({'signatures': [token]}, indent=1)}\n".encode()
@@ -115,6 +122,24 @@ def check_signatures(files: Mapping[str, bytes], trust: Trust, place: str = "") 
         if _hash(name, there[name], algorithm) != digest:
             raise _refused(f"{place}/{name}", "other bytes than were signed", f"{algorithm} {digest}")
     return key_id
+
+
+def check_not_older(files: Mapping[str, bytes], before: Mapping[str, bytes], trust: Trust, place: str) -> None:
+    """Raises TrustError (F509) where ``files`` were signed before those that are in force: somebody took them from a shelf.
+
+    Both are signed as ``trust`` asks. One that does not say when it was signed is older than each that does.
+    """
+    new, old = (_opened(each[SIGNATURES], trust, place)[1].get("iat") for each in (files, before))
+    if isinstance(old, int) and (not isinstance(new, int) or new < old):
+        got = "a signature that does not say when" if not isinstance(new, int) else f"a signature of {_time(new)}"
+        raise _refused(place, got, f"one no older than that in force, of {_time(old)}; --allow-older takes it")
+
+
+def _time(seconds: int) -> str:
+    try:
+        return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, OSError, ValueError):
+        return str(seconds)
 
 
 def _opened(text: bytes, trust: Trust, place: str) -> tuple[str, Mapping[str, Any]]:
