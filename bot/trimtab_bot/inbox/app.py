@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -366,6 +367,16 @@ class Inbox:
         healthy = self._decisions.status().healthy
         return PlainTextResponse("ok\n" if healthy else "unhealthy\n", 200 if healthy else 503)
 
+    async def no_page(self, request: Request, error: Exception) -> Response:
+        """For addresses that mean nothing here: a page for who looks at pages, one line for programs."""
+        assert isinstance(error, HTTPException)
+        if "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+        text = "Nothing is at this address. It may be mistyped, or what was there is gone."
+        shown = self.page("notice.html", request, error.status_code, title=error.detail, text=text)
+        shown.headers.update(error.headers or {})
+        return shown
+
     def application(self, hosts: Collection[str]) -> ASGIApp:
         """The ASGI application; it answers only to these values of the Host header (lower case, with port)."""
         routes = [
@@ -384,7 +395,7 @@ class Inbox:
             *(route for each in self._more for route in each.routes(self)),
             Mount("/static", StaticFiles(directory=_ROOM / "static")),
         ]
-        return _Gate(Starlette(routes=routes), hosts)
+        return _Gate(Starlette(routes=routes, exception_handlers={HTTPException: self.no_page}), hosts)
 
 
 def _decision_routes(prefix: str, endpoint: Callable[[Request], Awaitable[Response]]) -> list[Route]:

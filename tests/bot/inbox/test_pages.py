@@ -274,6 +274,15 @@ def test_health_says_only_whether_the_bot_is_well(browser: httpx.Client, desk: D
     assert browser.get("/health").status_code == 503
 
 
+def test_an_address_that_means_nothing_is_a_page_for_people_and_a_line_for_programs(browser: httpx.Client) -> None:
+    found = browser.get("/nowhere", headers={"Accept": "text/html"})
+    assert (found.status_code, '<html lang="en">' in found.text, 'href="/"' in found.text) == (404, True, True)
+    assert found.headers["content-security-policy"]
+    assert browser.get("/nowhere", headers={"Accept": "*/*"}).text == "Not Found\n"
+    refused = browser.get("/logout", headers={"Accept": "text/html"})
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+
+
 def test_methods_that_change_nothing_decide_nothing(browser: httpx.Client, desk: Desk) -> None:
     log_in(browser)
     assert browser.get("/proposals/p-1/approve").status_code in {404, 405}
