@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import sqlalchemy as sa
 
 from tests.bot.approvals.table import NOW
 from tests.bot.store.samples import incident, proposal
-from trimtab_bot.records import TimelineRecord
+from trimtab_bot.codec import encode
+from trimtab_bot.records import ChatMessage, TimelineRecord
 from trimtab_bot.store import migrations, tables
 from trimtab_bot.store.engine import open_postgresql, open_sqlite
 from trimtab_bot.store.migrations import FOLDER, HEAD, migrate
@@ -125,6 +127,33 @@ def test_the_steps_and_the_tables_are_one_schema(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert connection.execute(sa.select(tables.ALEMBIC.c.version_num)).scalars().all() == [HEAD]
     engine.dispose()
+
+
+def test_what_one_workspace_was_told_before_there_were_several_is_not_told_again(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "steps")
+    (tmp_path / "steps" / "versions" / "v0004_workspaces.py").unlink()
+    engine = open_sqlite(tmp_path / "bot.db")
+    stepped(engine, tmp_path / "steps")
+    written = encode(ChatMessage("i-1", "C1", "1.1", "d", NOW, ask="", final=False))
+    assert isinstance(written, dict)
+    body = json.dumps({name: value for name, value in written.items() if name != "workspace"})
+    with engine.begin() as connection:
+        for name, concern in (("i-1", "fairness"), ("i-2", "cost")):
+            connection.execute(
+                tables.INCIDENTS.insert().values(
+                    id=name, concern=concern, model="m", version="1", is_open=True, body="{}"
+                )
+            )
+        connection.execute(sa.text("INSERT INTO chat_messages VALUES ('i-1', :body)"), {"body": body})
+        connection.execute(sa.text("INSERT INTO chat_outbox VALUES ('i-2', 5)"))
+    store = SqlStore(engine, "bot.db")
+    with store.reading() as view:
+        assert [each.incident for each in view.unsaid()] == ["i-2"]
+        assert {each.incident for each in view.unsaid("T1")} == {"i-1", "i-2"}
+        known = view.chat_message("i-1")
+        assert known is not None
+        assert (known.id, known.workspace) == ("1.1", "")
+    store.close()
 
 
 @pytest.mark.lab

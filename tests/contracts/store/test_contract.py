@@ -11,8 +11,9 @@ import pytest
 from tests.bot.approvals.table import NOW
 from tests.bot.store.samples import incident, proposal
 from trimtab_bot.ledger.interface import EntryKind, Head, Record
-from trimtab_bot.records import IncidentPhase, TimelineRecord, VerifiedState
+from trimtab_bot.records import ChatMessage, IncidentPhase, TimelineRecord, VerifiedState
 from trimtab_bot.store import tables
+from trimtab_bot.store.interface import Sealed, Ticket
 from trimtab_bot.store.sql import SqlStore
 from trimtab_kernel.problems import InputError, OutsideError
 
@@ -273,3 +274,43 @@ def test_text_that_no_column_may_hold_is_kept_in_another_form(store: SqlStore) -
         found = view.incident("i-1")
     assert found is not None
     assert found.summary == "a\0b"
+
+
+def test_workspaces_are_told_each_for_itself_and_one_without_a_name_gets_one(store: SqlStore) -> None:
+    with store.transaction() as work:
+        work.put_incident(incident("i-1"))
+        work.put_chat_message(ChatMessage("i-1", "C1", "1.1", "d", NOW, ask="", final=False))
+    with store.reading() as view:
+        (item,) = view.unsaid("T1")
+    with store.transaction() as work:
+        work.mark_said(item)
+        work.mark_said(item, "T2")
+        work.name_workspace("T3", "C-other")
+        work.name_workspace("T1", "C1")
+    with store.reading() as view:
+        assert [len(view.unsaid(each)) for each in ("", "T1", "T2")] == [1, 1, 0]
+        moved = view.chat_message("i-1", "T1")
+        assert moved is not None
+        assert (moved.workspace, moved.id) == ("T1", "1.1")
+        assert [view.chat_message("i-1", each) for each in ("", "T2", "T3")] == [None] * 3
+
+
+def test_what_is_sealed_has_one_owner_and_a_ticket_comes_back_once(store: SqlStore) -> None:
+    first, other = Sealed("k", "7", "ada", NOW, "x"), Sealed("k", "8", "ada", NOW, "y")
+    with store.transaction() as work:
+        work.put_sealed(first)
+        work.put_sealed(Sealed("other", "7", "ada", NOW, "z"))
+        with pytest.raises(ValueError, match="ada has another one"):
+            work.put_sealed(other)
+        work.put_sealed(Sealed("k", "7", "ada", NOW + 1, "renewed"))
+        work.add_ticket(Ticket("d-1", "p", "b", "ada", "", NOW + 600), 0.0)
+    with store.transaction() as work:
+        assert [each.body for each in work.all_sealed("k")] == ["renewed"]
+        found = [work.use_ticket("d-1", NOW + at) for at in (1.0, 2.0)]
+        assert [each.used_at if each else 0 for each in found] == [None, NOW + 1]
+        assert work.use_ticket("d-2", NOW) is None
+        assert (work.drop_sealed("k", "7"), work.drop_sealed("k", "7")) == (True, False)
+        work.add_ticket(Ticket("d-3", "p", "", "", "", NOW + 9000), NOW + 601)
+    with store.transaction() as work:
+        assert work.use_ticket("d-1", NOW) is None, "forgotten"
+        assert work.sealed("other", "7") is not None
