@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimtab_config.cli.products import product
 from trimtab_kernel.problems import InputError, Problem, quoted
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def check_plot(path: Path | None) -> None:
 
 def write_plot(path: Path, plot: Callable[[], Plot]) -> None:
     """Draws into a file that is there whole or not at all. Raises OutsideError where it cannot be written."""
+    from trimtab_config.cli.products import product
     from trimtab_config.plots.figures import PlotForm, plotted
 
     content = plotted(plot(), PlotForm(path.suffix.lower().removeprefix(".")))
