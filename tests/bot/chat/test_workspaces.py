@@ -158,7 +158,7 @@ def test_a_workspace_that_removes_the_app_is_heard_no_more_and_the_other_goes_on
         message, second = office.of(HOME), office.of(SECOND)
         rig.await_listener()
         # An old event that comes again does not end what was installed since.
-        rig.tell(HOME, {"type": "app_uninstalled"}, site.now - 10)
+        rig.tell(HOME, {"type": "app_uninstalled"}, site.now - 600)
         rig.tell(HOME, {"type": "tokens_revoked", "tokens": {"bot": ["U0OTHER"], "oauth": []}}, site.now + 1)
         assert office.installed.workspaces.has(HOME)
         rig.uninstall(HOME, site.now + 1)
