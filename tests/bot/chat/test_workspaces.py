@@ -149,6 +149,7 @@ def test_two_workspaces_one_message_each_and_a_click_counts_where_it_was_made(of
     assert len(rig.messages) == 2
 
 
+@pytest.mark.long
 def test_a_workspace_that_removes_the_app_is_heard_no_more_and_the_other_goes_on(office: Office) -> None:
     site, rig = office.site, office.rig
     for team in (HOME, SECOND):
@@ -173,6 +174,7 @@ def test_a_workspace_that_removes_the_app_is_heard_no_more_and_the_other_goes_on
     assert {each["person"] for each in site.events.of("workspace-installed")} == {"ada"}
 
 
+@pytest.mark.long
 def test_after_a_restart_no_workspace_gets_a_second_message(office: Office) -> None:
     site, rig = office.site, office.rig
     for team in (HOME, SECOND):

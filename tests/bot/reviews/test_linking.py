@@ -182,6 +182,7 @@ def test_an_approval_is_the_persons_own_review_once_and_before_the_merge(site: L
     assert site.reviews_of(ADA)[2:] == [("APPROVED", head)]
 
 
+@pytest.mark.long
 def test_a_link_that_has_ended_counts_no_more_and_says_so(site: LinkedSite) -> None:
     site.link("ada", ADA)
     site.link("cy", CY)
@@ -216,6 +217,7 @@ def test_a_link_that_has_ended_counts_no_more_and_says_so(site: LinkedSite) -> N
         site.links.token("cy")
 
 
+@pytest.mark.long
 def test_where_github_does_not_take_the_review_the_merge_goes_on_and_the_story_says_why(site: LinkedSite) -> None:
     site.link("ada", ADA)
     site.link("cy", CY)
