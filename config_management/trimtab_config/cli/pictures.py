@@ -41,6 +41,10 @@ def check_plot(path: Path | None) -> None:
 
 def write_plot(path: Path, plot: Callable[[], Plot]) -> None:
     """Draws into a file that is there whole or not at all. Raises OutsideError where it cannot be written."""
+    import logging
+
+    # Where it keeps its cache of fonts, and that there is no home for one, is not what was asked.
+    logging.getLogger(_DRAWS).setLevel(logging.ERROR)
     from trimtab_config.cli.products import product
     from trimtab_config.plots.figures import PlotForm, plotted
 
