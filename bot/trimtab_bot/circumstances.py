@@ -140,6 +140,28 @@ def _key_on_host(proposal: Proposal, found: HostProposal | None) -> str:
     return found.key if digest == proposal.ballot.digest else f"{found.key} with digest {digest}"
 
 
+def terms_of(proposal: Proposal, incident: Incident) -> str:
+    """What a proposal is, as a digest: its remedy and subject, where it leads, whom it reaches, and who asked for it.
+
+    Who may decide and how many must is established from these at each decision, so that none may differ from what was shown.
+    """
+    body: dict[str, Json] = {
+        "key": proposal.key,
+        "remedy": proposal.remedy,
+        "model": proposal.model,
+        "badVersion": proposal.bad_version,
+        "goodVersion": proposal.good_version,
+        "verified": proposal.verified,
+        "restored": proposal.restored_commit,
+        "groups": list(proposal.device_groups),
+        "incident": proposal.incident_id,
+        "number": proposal.number if is_adopted(proposal.key) else None,
+        "proposer": proposal.ballot.proposer,
+        "request": encode(incident.request),
+    }
+    return str(digest_of(body))
+
+
 class World:
     """Establishes :class:`Circumstances`. May be used from any thread."""
 
@@ -260,6 +282,7 @@ class World:
             evidence=evidence.digest,
             policy=self._policy,
             expires_at=moment_text(ballot.expires_at),
+            terms=terms_of(proposal, incident),
         )
         needed = self.demand(proposal)
         return Circumstances(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_bot.approvals.binding import Binding
 from trimtab_bot.approvals.machine import Ballot, Phase
-from trimtab_bot.circumstances import BOT, targets_between
+from trimtab_bot.circumstances import BOT, targets_between, terms_of
 from trimtab_bot.inbox.interface import FactKind
 from trimtab_bot.ledger.interface import EntryKind
 from trimtab_bot.moments import clock_text, moment_text
@@ -145,7 +145,9 @@ def make_proposal(
             proposer=_proposer(incident, adopted),
         ),
     )
-    return replace(made, quorum=world.demand(made).quorum)
+    binding = replace(binding, terms=terms_of(made, incident))
+    ballot = replace(made.ballot, binding=binding, digest=str(binding.digest()))
+    return replace(made, ballot=ballot, quorum=world.demand(made).quorum)
 
 
 def _proposer(incident: Incident, adopted: Adopted | None) -> str:

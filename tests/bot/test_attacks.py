@@ -284,6 +284,7 @@ ATTACKS: dict[str, tuple[Callable[[Ground], str], str]] = {
     "an edited tree": (stepped(approve, bound(tree="1" * 40)), "B414 the proposed tree changed"),
     "another change undone": (stepped(approve, bound(undoes=("1" * 40,))), "B415 what would be undone"),
     "another target": (stepped(approve, bound(targets=("a b 1 -> 2",))), "B415 what would be changed"),
+    "another remedy in the record": (stepped(approve, bound(terms="sha256:" + "1" * 64)), "B415 what the proposal is"),
     "stale evidence": (stepped(approve, changed(standing=Verdict.FINE)), "B416 the evidence no longer stands"),
     "other evidence": (stepped(approve, bound(evidence="sha256:" + "1" * 64)), "B416 the evidence changed"),
     "softer rules": (stepped(approve, bound(policy="sha256:" + "1" * 64)), "B417"),
@@ -409,3 +410,69 @@ def test_every_bit_of_a_decision_that_differs_at_the_merge_stops_it(part: str) -
         after, commands = step(ballot(Phase.APPROVED, digest=kept, votes=(vote,)), Look(world()))
         assert after.phase in (Phase.PENDING, Phase.VOID)
         assert not any(isinstance(command, Merge) for command in commands)
+
+
+RECORD = {  # field of the record -> the part of the binding that tells when it is another
+    "key": {"terms"},
+    "incident_id": {"terms"},
+    "remedy": {"terms"},
+    "model": {"terms"},
+    "bad_version": {"terms"},
+    "good_version": {"terms"},
+    "verified": {"terms"},
+    "restored_commit": {"terms"},
+    "device_groups": {"terms"},
+    "number": {"head"},
+    "ballot": {"terms", "expires_at"},
+}
+SHOWN = {  # and what nothing is decided by: words and figures for people, and what the bot has done so far
+    *("id", "title", "summary", "message", "hold_until", "devices", "facts", "diff", "offending", "head_branch"),
+    *("opened_at", "merge_intended_at", "merged_at", "closed_on_host", "quorum"),
+}
+
+
+def other(value: object) -> object:
+    """Something else of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1000
+    if isinstance(value, tuple):
+        return (*value, "elsewhere")
+    if isinstance(value, Ballot):
+        return replace(value, proposer="bo", expires_at=value.expires_at + 1)
+    return "rollback" if value == "pause" else "pause" if value == "rollback" else f"{value}x"
+
+
+def test_every_field_of_a_record_is_bound_or_decides_nothing(ground: Ground) -> None:
+    """A field that is new has to be put into one of the two lists, and where it is bound, a change of it is seen."""
+    names = {each.name for each in dataclasses.fields(ground.rollback)}
+    assert names == RECORD.keys() | SHOWN
+    assert not RECORD.keys() & SHOWN
+    world, proposals = ground.site.world(), (ground.rollback, ground.pause)
+    incidents = {each.id: each for each in ground.site.incidents()}
+    for proposal in proposals:
+        incident = incidents[proposal.incident_id]
+        before = world.now(proposal, incident).binding
+        assert before == proposal.ballot.binding
+        for name, parts in RECORD.items():
+            edited = replace(proposal, **{name: other(getattr(proposal, name))})  # type: ignore[arg-type]  # its own field
+            after = world.now(edited, incident).binding
+            seen = {
+                field.name
+                for field in dataclasses.fields(after)
+                if getattr(after, field.name) != getattr(before, field.name)
+            }
+            assert parts <= seen, (name, seen)
+        another = ground.pause if proposal is ground.rollback else ground.rollback
+        for name in SHOWN:
+            shown = replace(proposal, **{name: getattr(another, name)})
+            assert world.now(shown, incident).binding == before, name
+    request = incidents[ground.pause.incident_id].request
+    assert request is not None
+    for each in dataclasses.fields(request):
+        value = getattr(request, each.name)
+        instead = other(value) if value else (("a", "b"),)
+        changed_request = replace(request, **{each.name: instead})  # type: ignore[arg-type]  # its own field
+        case = replace(incidents[ground.pause.incident_id], request=changed_request)
+        assert world.now(ground.pause, case).binding.terms != ground.pause.ballot.binding.terms, each.name

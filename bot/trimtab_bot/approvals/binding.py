@@ -22,7 +22,8 @@ class Binding:
 
     ``proposal`` is the proposal's own key; it makes the digest good for one use. ``undoes`` are the commits that are
     undone, whose authors may not decide. ``targets`` are lines such as ``camera-emea triage 1.1.0 -> 1.0.0``. ``evidence`` and ``policy`` are digests of what was claimed and of the rules
-    of approval. ``expires_at`` is RFC 3339 text.
+    of approval. ``expires_at`` is RFC 3339 text. ``terms`` is a digest of what the bot's own record says that the proposal is
+    (see :func:`trimtab_bot.circumstances.terms_of`): who may decide, and how many must, follows from it.
     """
 
     proposal: str
@@ -36,6 +37,7 @@ class Binding:
     evidence: str
     policy: str
     expires_at: str
+    terms: str = ""
 
     def digest(self) -> Digest:
         """SHA-256 over the canonical JSON of all fields."""
@@ -70,6 +72,7 @@ _CODES = {
     "expires_at": "B418",
     "repository": "B419",
     "branch": "B419",
+    "terms": "B415",
     "proposal": "B401",
 }
 _NAMES = {
@@ -83,6 +86,7 @@ _NAMES = {
     "expires_at": "the expiry",
     "repository": "the repository",
     "branch": "the name of the base branch",
+    "terms": "what the proposal is",
     "proposal": "the proposal's key",
 }
 

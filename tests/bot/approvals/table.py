@@ -22,6 +22,7 @@ BINDING = Binding(
     evidence="sha256:" + "d" * 64,
     policy="sha256:" + "e" * 64,
     expires_at="2027-01-15T09:00:00.000Z",
+    terms="sha256:" + "9" * 64,
 )
 VOTERS = {
     "ada": Voter("ada", may_decide=True, is_proposer=False),
@@ -44,6 +45,7 @@ CODES = {  # what a difference in each field of a binding is called
     "evidence": "B416",
     "policy": "B417",
     "expires_at": "B418",
+    "terms": "B415",
 }
 BY_BO = Electorate(VOTERS, frozenset({"bo"}), ())
 
