@@ -1,22 +1,42 @@
-"""Rollouts in waves as the branch describes them: where each stands and what comes next."""
+"""Rollouts in waves as the branch describes them: where each stands and what comes next.
+
+An OnDeviceModel has a percentage instead of waves. It goes up by the same steps as waves do (1, 10, 50, 100), each after a day
+and on the same evidence; at 0 it is paused.
+"""
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from trimtab_config.plan.rollouts import current_wave
-from trimtab_config.spec.kinds import EdgeAIDeploymentSpec
+from trimtab_config.spec.kinds import (
+    EdgeAIDeploymentSpec,
+    Gates,
+    OnDeviceModelSpec,
+    Rollout,
+    UpdateStrategyType,
+    Wave,
+)
 
 if TYPE_CHECKING:
     from trimtab_bot.changes.history import FleetAt, History
-    from trimtab_config.spec.kinds import Rollout, Wave
+    from trimtab_config.spec.kinds import Document
+
+STEPS = (1, 10, 50, 100)
+"""Percentages of an OnDeviceModel, in order."""
+STEP_SOAK = datetime.timedelta(hours=24)
+STEP_GATES = Gates(minimum_sample=200, maximum_failure_ratio=Decimal("0.05"))
+"""What must be seen of an OnDeviceModel before its next step; it has no field that says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutAt:
-    """One deployment with waves. ``groups`` are those that it reaches or will reach, sorted."""
+    """One deployment with waves, or an OnDeviceModel's steps as waves. ``groups`` are those that it reaches or will reach, sorted."""
 
     namespace: str
     name: str
@@ -54,19 +74,39 @@ class RolloutAt:
 
 
 def rollouts_of(fleet: FleetAt) -> tuple[RolloutAt, ...]:
-    """All deployments with waves, by name."""
+    """All deployments with waves and all OnDeviceModels with a percentage, by name."""
     groups: dict[tuple[str, str], list[str]] = {}
     for (_, group), placement in fleet.placements.items():
         metadata = placement.document.metadata
         groups.setdefault((metadata.namespace, metadata.name), []).append(group)
     found = []
     for document in fleet.documents:
-        spec, metadata = document.spec, document.metadata
-        if isinstance(spec, EdgeAIDeploymentSpec) and spec.rollout.waves:
+        metadata, stand = document.metadata, _rollout_of(document)
+        if stand is not None and stand[2].waves:
             reached = tuple(sorted(groups.get((metadata.namespace, metadata.name), ())))
-            ref = spec.model_ref
-            found.append(RolloutAt(metadata.namespace, metadata.name, ref.name, ref.version, spec.rollout, reached))
+            found.append(RolloutAt(metadata.namespace, metadata.name, *stand, reached))
     return tuple(sorted(found, key=lambda each: (each.namespace, each.name)))
+
+
+def _rollout_of(document: Document) -> tuple[str, str, Rollout] | None:
+    """Model, version and waves; None for what is no deployment."""
+    spec = document.spec
+    if isinstance(spec, EdgeAIDeploymentSpec):
+        return spec.model_ref.name, spec.model_ref.version, spec.rollout
+    if isinstance(spec, OnDeviceModelSpec):
+        return spec.model_id, spec.version, steps_of(spec)
+    return None
+
+
+def steps_of(spec: OnDeviceModelSpec) -> Rollout:
+    """The percentage as a wave, and the steps above it as those that follow; without waves where everybody is reached at once."""
+    strategy = spec.update_strategy
+    now = strategy.rollout_percentage
+    if strategy.type is not UpdateStrategyType.STAGED_ROLLOUT or now is None:
+        return Rollout()
+    waves = [Wave(f"{float(each):g}", each, soak=STEP_SOAK) for each in (now, *map(Fraction, STEPS)) if each >= now]
+    waves = list(dict.fromkeys(waves))
+    return Rollout(tuple(waves), waves[0].name, gates=STEP_GATES, paused=now == 0)
 
 
 def wave_since(history: History, head: str, rollout: RolloutAt, limit: int) -> float | None:
@@ -91,7 +131,7 @@ def _file_of(history: History, head: str, rollout: RolloutAt) -> str:
     prefix = f"{history.path}/" if history.path else ""
     for document in history.fleet(head).documents:
         metadata = document.metadata
-        if document.kind == "EdgeAIDeployment" and (metadata.namespace, metadata.name) == (
+        if _rollout_of(document) is not None and (metadata.namespace, metadata.name) == (
             rollout.namespace,
             rollout.name,
         ):
@@ -101,11 +141,8 @@ def _file_of(history: History, head: str, rollout: RolloutAt) -> str:
 
 def _stand(history: History, commit: str, path: str, rollout: RolloutAt) -> tuple[str, str] | None:
     for document in history.documents(commit, [path]):
-        metadata, spec = document.metadata, document.spec
-        if isinstance(spec, EdgeAIDeploymentSpec) and (metadata.namespace, metadata.name) == (
-            rollout.namespace,
-            rollout.name,
-        ):
-            wave = current_wave(spec.rollout)
-            return spec.model_ref.version, wave.name if wave else ""
+        metadata, found = document.metadata, _rollout_of(document)
+        if found is not None and (metadata.namespace, metadata.name) == (rollout.namespace, rollout.name):
+            wave = current_wave(found[2])
+            return found[1], wave.name if wave else ""
     return None

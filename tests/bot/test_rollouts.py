@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from trimtab_bot.records import Proposal
+
 HOURS = 3600.0
 RELEASE = "deployments/triage.yaml"
 RULE = {
@@ -200,3 +202,55 @@ def test_the_gate_is_shown_check_by_check_with_what_is_missing_first(site: Site)
     shown = say(site, "vi", "rollout triage-gateways")
     assert "soak unknown" in shown
     assert "fairness fine" in shown
+
+
+MOBILE = "deployments/triage-mobile.yaml"
+
+
+def test_a_percentage_goes_up_step_by_step_on_the_same_evidence_and_is_paused_at_nothing(site: Site) -> None:
+    def newest() -> Proposal:
+        return [each for each in site.proposals() if each.model == "triage-mobile"][-1]
+
+    def approved(who: str) -> None:
+        site.bot.decisions.approve(newest().id, who, newest().ballot.digest)
+        site.tick()
+
+    def decided(text: str) -> None:
+        said = say(site, "ada", text)
+        assert "the proposal follows" in said, said
+        site.tick()
+        approved("cy")
+
+    soaked(site)
+    assert [each.bad_version for each in site.proposals() if each.model == "triage-mobile"] == [], (
+        "nothing was heard of it"
+    )
+    assert "health unknown" in say(site, "vi", "rollout triage-mobile")
+    groups = [group for model, group in site.world().fleet().placements if model == "triage-mobile"]
+    assert groups
+    for group in groups:
+        site.fleet.runs(group, "triage-mobile", {"1.1.0": 2})
+        site.fleet.computed(group, "triage-mobile", "1.1.0", 500, 0.0002)
+    site.fleet.save()
+    site.tick()
+    assert "fairness unknown" in say(site, "vi", "rollout triage-mobile")
+    assert not [each for each in site.proposals() if each.model == "triage-mobile"], "what is not known does not pass"
+    site.origin.edit(MOBILE, "  aiAlignmentPolicyRef: alignment-clinical\n", "")
+    site.origin.merge(ADA, "No policy asks for what this model cannot tell")
+    site.tick(2)
+    proposal = newest()
+    assert proposal.title == "Promote mobile/triage-mobile (triage-mobile 1.1.0) to rolloutPercentage 50"
+    approved("mara")
+    assert newest().ballot.votes == (), "who brought the version does not let it go on"
+    approved("ada")
+    assert "rolloutPercentage: 50" in site.origin.read(MOBILE)
+    site.tick()
+    assert "soak unknown" in say(site, "vi", "rollout triage-mobile"), "the next step takes another day"
+    assert "the next wave is 100, not 10" in say(site, "ada", "propose promote triage-mobile to=10 back")
+    decided("pause triage-mobile odd scores")
+    assert "rolloutPercentage: 0" in site.origin.read(MOBILE)
+    assert "resume it first" in say(site, "ada", "promote triage-mobile")
+    assert "expected a step of" in say(site, "ada", "propose resume triage-mobile to=37 looked into")
+    decided("propose resume triage-mobile to=50 looked into")
+    assert "rolloutPercentage: 50" in site.origin.read(MOBILE)
+    assert "roll back triage-mobile 1.1.0 instead" in say(site, "ada", "abort triage-mobile crashes")

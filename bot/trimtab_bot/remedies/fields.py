@@ -10,6 +10,7 @@ from trimtab_bot.remedies.interface import Draft, Impossible, Outcome
 from trimtab_bot.remedies.options import Option, read_options, schema_of
 from trimtab_bot.remedies.proof import prove
 from trimtab_bot.remedies.targets import DEPLOYMENTS, find_object, model_and_version, reached
+from trimtab_bot.rollouts import STEPS, steps_of
 from trimtab_config.plan.rollouts import current_wave
 from trimtab_config.restore.fields import field_path, set_fields
 from trimtab_config.restore.proof import object_key
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from trimtab_bot.remedies.interface import Wish
     from trimtab_config.restore.fields import Value
-    from trimtab_config.spec.kinds import Document
+    from trimtab_config.spec.kinds import Document, Rollout
     from trimtab_kernel.canonical import Json
 
 EDGE = frozenset({"EdgeAIDeployment"})
@@ -127,19 +128,41 @@ def _limits(_document: Document, options: Mapping[str, str]) -> Fields | str:
     return {f"spec.resourceLimits.{name}": value for name, value in options.items()}
 
 
+def _waves(document: Document) -> Rollout:
+    rollout: Rollout = steps_of(document.spec) if document.kind == "OnDeviceModel" else document.spec.rollout
+    return rollout
+
+
+_PERCENTAGE = "spec.updateStrategy.rolloutPercentage"
+
+
 def _pause(document: Document, _options: Mapping[str, str]) -> Fields | str:
+    if document.kind == "OnDeviceModel":
+        steps = steps_of(document.spec)
+        if not steps.waves:
+            return "it reaches everybody at once, so there is nothing to pause"
+        return "it is paused already" if steps.paused else {_PERCENTAGE: Decimal(0)}
     rollout = document.spec.rollout
     if not rollout.waves:
         return "it has no waves, so there is nothing to pause"
     return "it is paused already" if rollout.paused else {"spec.rollout.paused": True}
 
 
-def _resume(document: Document, _options: Mapping[str, str]) -> Fields | str:
+def _resume(document: Document, options: Mapping[str, str]) -> Fields | str:
+    to = options.get("to", "")
+    if document.kind == "OnDeviceModel":
+        if not steps_of(document.spec).paused:
+            return "it is not paused"
+        if to and (not to.isdigit() or int(to) not in STEPS):
+            return f"expected a step of {', '.join(map(str, STEPS))} to go on with, not {to}"
+        return {_PERCENTAGE: Decimal(to or STEPS[0])}
+    if to:
+        return "it goes on with the wave that it stands at; nothing else can be asked for"
     return {"spec.rollout.paused": None} if document.spec.rollout.paused else "it is not paused"
 
 
 def _promote(document: Document, options: Mapping[str, str]) -> Fields | str:
-    rollout = document.spec.rollout
+    rollout = _waves(document)
     if rollout.paused:
         return "it is paused; resume it first"
     current = current_wave(rollout)
@@ -151,6 +174,8 @@ def _promote(document: Document, options: Mapping[str, str]) -> Fields | str:
         return f"it stands at {current.name}, the last wave"
     if options.get("to", names[place + 1]) != names[place + 1]:
         return f"it stands at {current.name}; the next wave is {names[place + 1]}, not {options['to']}"
+    if document.kind == "OnDeviceModel":
+        return {_PERCENTAGE: Decimal(names[place + 1])}
     return {"spec.rollout.wave": names[place + 1]}
 
 
@@ -191,14 +216,22 @@ FIELD_REMEDIES = (
             for name in ("cpu", "memory", "gpu")
         ),
     ),
-    FieldRemedy("pause", "pause a rollout", "Pause {name} ({model})", _pause),
-    FieldRemedy("resume", "go on with a paused rollout", "Resume {name} ({model})", _resume),
+    FieldRemedy("pause", "pause a rollout", "Pause {name} ({model})", _pause, kinds=DEPLOYMENTS),
+    FieldRemedy(
+        "resume",
+        "go on with a paused rollout",
+        "Resume {name} ({model})",
+        _resume,
+        (Option("to", "the percentage of an OnDeviceModel to go on with", r"[0-9]{1,3}"),),
+        DEPLOYMENTS,
+    ),
     FieldRemedy(
         "promote",
         "promote a rollout to its next wave",
         "Promote {name} ({model}) to {shown}",
         _promote,
-        (Option("to", "the next wave's name", r"[a-z0-9][a-z0-9-]{0,62}"),),
+        (Option("to", "the next wave's name, or the next percentage", r"[a-z0-9][a-z0-9-]{0,62}"),),
+        DEPLOYMENTS,
         bars_authors=True,
     ),
 )

@@ -10,7 +10,7 @@ from trimtab_bot.records import FactLine
 from trimtab_bot.remedies.interface import Draft, Impossible, Outcome
 from trimtab_bot.remedies.options import Option, read_options, schema_of
 from trimtab_bot.remedies.proof import WHOLE, prove
-from trimtab_bot.remedies.targets import find_object, model_and_version, reached
+from trimtab_bot.remedies.targets import DEPLOYMENTS, find_object, model_and_version, reached
 from trimtab_config.restore.fields import field_path, set_fields
 from trimtab_config.restore.holds import new_hold
 from trimtab_config.restore.objects import restore_objects
@@ -104,10 +104,12 @@ class AbortRollout:
         if isinstance(options, str):
             return Impossible("B308", options)
         fleet = wish.fleet
-        document = find_object(fleet, wish.target, {"EdgeAIDeployment"})
+        document = find_object(fleet, wish.target, DEPLOYMENTS)
         if isinstance(document, Impossible):
             return document
         model, version = model_and_version(document)
+        if document.kind == "OnDeviceModel":
+            return Impossible("B313", f"an OnDeviceModel names no stable version; roll back {model} {version} instead")
         stable = document.spec.rollout.stable
         if stable is None:
             return Impossible("B313", "its rollout names no stable version to go back to; roll it back instead")
