@@ -203,7 +203,8 @@ class GitHubHost:
         wanted = {ProposalState.OPEN: "open", None: "all"}.get(state, "closed")
         with outside("cannot list pull requests", self._gate):
             found = self._reader.all(f"{self._path}/pulls?state={wanted}&sort=created&direction=desc")
-            views = [self._view(self._made_pull({}, each)) for each in found]
+            tips: dict[str, str | None] = {}  # each base is asked for once
+            views = [self._view(self._made_pull({}, each), tips) for each in found]
         kept = [view for view in views if state in (None, view.state)]
         return tuple(sorted(kept, key=lambda view: view.number, reverse=True))
 
@@ -391,10 +392,13 @@ class GitHubHost:
     def _made_pull(self, headers: dict[str, Any], content: dict[str, Any]) -> PullRequest:
         return PullRequest(self._client.requester, headers, content, completed=True)
 
-    def _view(self, pull: PullRequest) -> Proposal:
+    def _view(self, pull: PullRequest, tips: dict[str, str | None] | None = None) -> Proposal:
         note, body = self._note(pull)
         merged: Merged | None = None
-        base = self._tip(pull.base.ref) or ""
+        known = {} if tips is None else tips
+        if pull.base.ref not in known:
+            known[pull.base.ref] = self._tip(pull.base.ref)
+        base = known[pull.base.ref] or ""
         state, reason = ProposalState.OPEN, ""
         if pull.merged_at is not None:
             state = ProposalState.MERGED

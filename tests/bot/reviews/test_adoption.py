@@ -105,14 +105,20 @@ def pushed(site: GitHubSite, parent: str, files: dict[str, bytes]) -> str:
     return head
 
 
-def test_a_rollback_is_recognised_where_nothing_is_known_to_be_wrong(site: GitHubSite) -> None:
-    """By what it does: a stranger's, one that does more, one that is behind and one to a state nobody measured are not."""
+def released(site: GitHubSite) -> str:
+    """A release that nobody has found anything against."""
     site.tick()
-    site.origin.release()
+    bad = site.origin.release()
     for group in KIOSKS:
         site.fleet.runs(group, "triage", {"1.2.0": 2})
     site.fleet.save()
-    bad = site.origin.tip()
+    return bad
+
+
+@pytest.mark.long
+def test_what_is_no_rollback_or_more_than_one_is_left_to_people(site: GitHubSite) -> None:
+    """A stranger's, one with other objects, or with somebody else's, or with other files in it, and one that is behind."""
+    bad = released(site)
     branch(site, EVE, "eve/back", bad)
     branch(site, ADA, "ada/more", bad, extra=b"---\napiVersion: apexlogic.ai/v1\nkind: Nonsense\n")
     branch(site, ADA, "ada/foreign", bad, extra=b"---\napiVersion: v1\nkind: Secret\nmetadata: {name: mine}\n")
@@ -120,6 +126,11 @@ def test_a_rollback_is_recognised_where_nothing_is_known_to_be_wrong(site: GitHu
     branch(site, ADA, "ada/behind", site.origin.scratch.text("rev-parse", f"{bad}^1").strip())
     site.tick(2)
     assert site.incidents() == ()
+
+
+def test_a_rollback_is_recognised_where_nothing_is_known_to_be_wrong(site: GitHubSite) -> None:
+    """By what it does; its title and its branch's name are hostile and say nothing."""
+    bad = released(site)
     first = branch(site, CY, HOSTILE, bad)
     number = max(site.rig.pulls)
     site.tick()
@@ -162,6 +173,7 @@ def test_a_rollback_is_recognised_where_nothing_is_known_to_be_wrong(site: GitHu
     assert len(site.rig.pulls) == number, "the bot opened none"
 
 
+@pytest.mark.long
 def test_one_that_comes_after_the_bots_own_is_offered_too_and_the_first_that_is_merged_ends_the_other(
     site: GitHubSite,
 ) -> None:
