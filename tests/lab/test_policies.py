@@ -37,7 +37,7 @@ def opa(lab_programs: Callable[[str], Path]) -> Opa:
 @pytest.fixture(scope="module")
 def referee(opa: Opa) -> OpaPolicyEngine:
     """OPA on the sources, without WebAssembly."""
-    return OpaPolicyEngine(opa, [POLICIES])
+    return OpaPolicyEngine(Opa(opa.program, timeout=600), [POLICIES])
 
 
 def judged(referee: OpaPolicyEngine, requests: list[bytes]) -> list[Decision]:
@@ -77,6 +77,7 @@ def test_opa_render_and_device_agree_on_every_case(referee: OpaPolicyEngine) -> 
     assert by_table == COVERED
 
 
+@pytest.mark.timeout(900)
 def test_opa_render_and_device_agree_on_ten_thousand_documents_each(referee: OpaPolicyEngine) -> None:
     """Documents that are not whole are refused by the engines and never reach a device: more are made until it has its share."""
     requests = generated(1, GENERATED)
@@ -86,7 +87,7 @@ def test_opa_render_and_device_agree_on_ten_thousand_documents_each(referee: Opa
     hit = {finding.rule for decision in decisions for finding in decision.findings}
     assert set(shipped_bundle().rules) <= hit
     count, by_table, rows_hit = compared_with_table(requests, decisions)
-    requests = generated(2, GENERATED)
+    requests = generated(2, 6_000)
     more = compared_with_table(requests, judged(referee, requests))
     assert count + more[0] >= GENERATED
     assert (by_table + more[1]) / (count + more[0]) >= 0.3
