@@ -448,26 +448,3 @@ def test_what_a_merge_left_undone_is_named_at_its_first_line() -> None:
     text = "apiVersion: apexlogic.ai/v1\n<<<<<<< HEAD\nkind: Hold\n=======\nkind: Model\n>>>>>>> change\n"
     (problem,) = read_documents({"a.yaml": text.encode()}).problems
     assert (problem.line, problem.got) == (2, "a merge conflict")
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        (
-            "shop.north",
-            'expected a name without "." (RFC 1123 label), such as "camera-emea-1"; did you mean "shop-north"?',
-        ),
-        ("a" * 64, "expected at most 63 characters between two dots"),
-    ],
-)
-def test_a_group_is_named_as_its_service_and_its_devices_can_be(name: str, says: str) -> None:
-    """Before, a name with a dot was rendered to a Service that no cluster takes and a document that no device reads."""
-    text = "apiVersion: apexlogic.ai/v1\nkind: DeviceGroup\nmetadata: {{name: {}}}\nspec: {}\n"
-    sound = (
-        "{cluster: c, deviceCount: 1, hardware: {class: box, arch: arm64, cpu: '1', memory: 1Gi},"
-        " network: {priceClass: wired}, jurisdiction: EU, owner: {team: t}}"
-    )
-    [problem] = read_documents({"a.yaml": text.format(name, sound).encode()}).problems
-    assert (problem.code, problem.line, problem.field) == ("F104", 3, "metadata.name")
-    assert says in str(problem)
-    assert not read_documents({"a.yaml": text.format("a" * 63, sound).encode()}).problems

@@ -312,7 +312,7 @@ class SlackConnection:
             with suppress(OSError):
                 session.sock.shutdown(socket.SHUT_RDWR)
         client.disconnect()
-        self._handler.close()  # type: ignore[no-untyped-call]
+        self._handler.close()  # type: ignore[no-untyped-call] # slack_bolt's handler has no types
 
 
 def _value(body: dict[str, Any]) -> tuple[str, str]:
