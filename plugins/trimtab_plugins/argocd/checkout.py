@@ -240,7 +240,7 @@ class Checkout:
         self._folders |= sound  # also those that have no entry of their own
 
     def _judge_link(self, name: bytes, target: bytes) -> None:
-        path = _shown(name[len(self._prefix) :])
+        path = _text(name[len(self._prefix) :])
         if any(part.startswith(".") for part in path.split("/")):
             return
         found = self._resolve(posixpath.join(posixpath.dirname(name), target))
@@ -251,7 +251,7 @@ class Checkout:
         elif found in self._folders or not found or self._prefix.startswith(found + b"/"):
             if not inside:
                 self._add("F118", path, "a link to a folder outside", "files inside the fleet folder")
-        elif is_manifest(path) and not (inside and is_manifest(_shown(found[len(self._prefix) :]))):
+        elif is_manifest(path) and not (inside and is_manifest(_text(found[len(self._prefix) :]))):
             got = "a link to a file that is no manifest" if inside else "a link to a file outside"
             self._add("F118", path, got, "files inside the fleet folder")
 
@@ -309,5 +309,10 @@ def _twice(name: bytes) -> None:
     raise InputError(Problem("A111", _shown(name), 0, "", "the name twice", "once, as a file or as a folder"))
 
 
+def _text(name: bytes) -> str:
+    """The whole of a name, to judge it by: what is shown of it may be its beginning alone."""
+    return name.decode("utf-8", "backslashreplace")
+
+
 def _shown(name: bytes) -> str:
-    return printable(name.decode("utf-8", "backslashreplace"), 200)
+    return printable(_text(name), 200)

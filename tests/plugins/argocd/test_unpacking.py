@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.cases.hostile.archives import END, entry, header, packed
@@ -117,6 +117,7 @@ def packed_tree(folder: Path, form: int) -> bytes:
 
 
 @given(trees(), st.lists(st.integers(0, 700), max_size=20), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
+@example({f"{'n' * 90}/{'n' * 90}/{'n' * 30}.yaml": "a link to nothing, of more letters than are shown"}, [], 2)
 def test_an_archive_is_read_as_the_folder_that_it_was_made_of(
     tree: dict[str, bytes | str], pieces: list[int], form: int
 ) -> None:
