@@ -317,7 +317,11 @@ IPHONES = {"class": "phone", "arch": "arm64", "cpu": "6", "memory": "6Gi", "os":
         ({}, {"minMemoryMB": 8000}, "memory 6Gi is below 8000 MB"),
         ({}, {"regions": ["US"]}, "jurisdiction EU is not among the regions US"),
         (IPHONES, {"minOSVersion": "iOS18"}, "OS version 17.2, at least iOS18 is asked for"),
-        ({**IPHONES, "osVersion": None}, {"minOSVersion": "iOS16"}, "OS version is not declared (spec.hardware.osVersion), at least iOS16"),
+        (
+            {**IPHONES, "osVersion": None},
+            {"minOSVersion": "iOS16"},
+            "OS version is not declared (spec.hardware.osVersion), at least iOS16",
+        ),
     ],
 )
 def test_a_phone_that_may_not_take_the_model_is_passed_by_with_the_reason(
