@@ -10,6 +10,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -76,6 +77,14 @@ def main() -> int:
     return 0
 
 
+def _yardstick() -> float:
+    """CPU seconds of the same loop each time: a machine that is shared may be half as fast from one second to the next."""
+    begin, found = time.process_time(), 0
+    for number in range(3_000_000):
+        found += number * number % 7
+    return time.process_time() - begin
+
+
 def _fleet(work: Path, size: Size) -> Path:
     return work / f"fleet-{size.groups}-{size.per_group}"
 
@@ -96,8 +105,10 @@ def _compile(work: Path, sizes: list[Size], runs: int) -> None:
     warm: dict[Size, list[dict[str, Any]]] = {size: [] for size in sizes}
     fresh: dict[Size, list[Run]] = {size: [] for size in sizes}
     same: dict[Size, list[Run]] = {size: [] for size in sizes}
+    speeds = []
     for number in range(runs):
         for size in sizes:
+            speeds.append(_yardstick())
             fleet, output, cache = _fleet(work, size), work / "output", work / "cache"
             cold[size].append(_render(fleet, output, cache))
             shutil.rmtree(output)
@@ -107,6 +118,10 @@ def _compile(work: Path, sizes: list[Size], runs: int) -> None:
             (fleet / name).write_bytes(content)
             fresh[size].append(_render_one(fleet, number, cache))
             same[size].append(_render_one(fleet, number, cache))
+            speeds.append(_yardstick())
+    print(
+        f"A fixed loop of Python took {min(speeds):.2f} to {max(speeds):.2f} s of CPU meanwhile: what else the machine had to do."
+    )
     print("The last three: one group of a known tree, CPU ms (ms by the clock).")
     print(
         "groups  each  objects      MB   cold s   CPU s  peak MB   warm s   changed, in process   changed, fresh  same, fresh"
