@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tests.bot.counts import CountsSource
 from trimtab_bot.approvals.machine import Phase
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from trimtab_config.git.identity import GitIdentity
     from trimtab_config.githost.interface import GitHost, Merged, NotReady, Proposal, ProposalState
     from trimtab_kernel.canonical import Json
+
+
+class Stepping(Protocol):
+    """What is told of each step, and may end the process there."""
+
+    def at(self, name: str) -> None: ...
 
 
 class Steps:
@@ -71,7 +77,7 @@ class SteppingStore:
 class SteppingLedger:
     """The ledger, with a step on either side of every entry."""
 
-    def __init__(self, inner: LedgerStore, steps: Steps) -> None:
+    def __init__(self, inner: LedgerStore, steps: Stepping) -> None:
         self._inner = inner
         self._steps = steps
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from trimtab_bot.chat.board import Board
     from trimtab_bot.chat.slack.app import SlackListener
-    from trimtab_bot.ledger.interface import Entry, Head, LedgerStore, Record
     from trimtab_bot.reviews.listener import Listener
     from trimtab_bot.store.interface import Reading, Store, Writing
 
@@ -120,24 +119,6 @@ class _Store:
         self._steps.at(f"after {name}")
 
 
-class _Ledger:
-    """The ledger."""
-
-    def __init__(self, inner: LedgerStore, steps: Boundaries) -> None:
-        self._inner = inner
-        self._steps = steps
-
-    def append(self, record: Record) -> Entry:
-        with self._steps.around(f"entry {record.body['event']}"):
-            return self._inner.append(record)
-
-    def head(self) -> Head | None:
-        return self._inner.head()
-
-    def entries(self, subject: str | None = None) -> Iterator[Entry]:
-        return self._inner.entries(subject)
-
-
 def _name_of_github(method: str, path: str) -> str:
     """Without what differs from one run to the next."""
     place = path.partition("/repos/acme/fleet")[2].partition("?")[0]
@@ -194,6 +175,7 @@ class _Bot:
 
     def __init__(self, order: Order, steps: Boundaries, responded: threading.Event) -> None:
         from tests.bot.counts import CountsSource
+        from tests.bot.crash import SteppingLedger
         from trimtab_bot.assembly import Ports, assemble, github_side, open_ledger, open_store
         from trimtab_bot.chat.board import Board
         from trimtab_bot.chat.slack.app import SlackListener
@@ -211,7 +193,7 @@ class _Bot:
         settings = configuration.github
         assert settings is not None
         self.inner_store, self.inner_ledger = open_store(configuration), open_ledger(configuration)
-        store, ledger = _Store(self.inner_store, steps), _Ledger(self.inner_ledger, steps)
+        store, ledger = _Store(self.inner_store, steps), SteppingLedger(self.inner_ledger, steps)
         self.side = github_side(configuration, settings, self.clock, 0)
         assert self.side.conversation is not None
         source = CountsSource(folder / "counts.json", self.clock)

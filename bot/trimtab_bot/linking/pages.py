@@ -13,11 +13,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from trimtab_bot.inbox.app import CONTENT_POLICY, form_of
+from trimtab_bot.inbox.round_trip import RoundTrip
 from trimtab_bot.linking.links import LINK_PATH, REDIRECT_PATH
-from trimtab_bot.tickets import SECONDS
 from trimtab_kernel.problems import OutsideError, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
 
     from trimtab_bot.inbox.app import Inbox
@@ -38,7 +40,7 @@ class LinkPages:
         """``site`` is where people log in at GitHub; ``public_url`` where browsers reach the inbox, "" for each request's own."""
         self._links = links
         self._site = site
-        self._public_url = public_url
+        self._trip = RoundTrip(COOKIE, REDIRECT_PATH, "Nothing was linked", public_url)
 
     def leads_to(self, path: str) -> bool:
         """See MorePages."""
@@ -60,7 +62,7 @@ class LinkPages:
                 return await self._shown(inbox, request, known[1].id, ticket)
             path = f"{LINK_PATH}?ticket={ticket}"
             if not self.leads_to(path):
-                return _refusal(inbox, request, 400, "B480 this was not handed out here; begin again")
+                return self._trip.refusal(inbox, request, 400, "B480 this was not handed out here; begin again")
             if request.headers.get("sec-fetch-site", "none") == "cross-site":
                 # From chat the session's cookie does not come along; from a page of ours it does.
                 return inbox.page("go_on.html", request, path=path)
@@ -73,39 +75,22 @@ class LinkPages:
             session, person = known
             form = await form_of(request)
             if inbox.forged(request, session, form):
-                return _refusal(inbox, request, 403, "B422 this form is not from this page; nothing was begun")
-            base, ticket = self._base(request), form.get("ticket", "")
+                return self._trip.refusal(
+                    inbox, request, 403, "B422 this form is not from this page; nothing was begun"
+                )
+            base, ticket = self._trip.base(request), form.get("ticket", "")
             try:
                 if ticket:
                     await run_in_threadpool(self._links.accept, person.id, ticket)
                 url, handed = await run_in_threadpool(self._links.begin, person.id, base)
             except RefusedError as error:
-                return _refusal(inbox, request, 403, str(error))
+                return self._trip.refusal(inbox, request, 403, str(error))
             except OutsideError as error:
-                return _refusal(inbox, request, 503, str(error))
-            answer = RedirectResponse(url, 303)
-            answer.set_cookie(
-                *(COOKIE, handed.browser, int(SECONDS)),
-                path=REDIRECT_PATH,
-                httponly=True,
-                samesite="lax",
-                secure=base.startswith("https:"),
-            )
-            return answer
+                return self._trip.refusal(inbox, request, 503, str(error))
+            return self._trip.sent(request, url, handed.browser)
 
         async def end(request: Request) -> Response:
-            query, browser = dict(request.query_params), request.cookies.get(COOKIE, "")
-            try:
-                link = await run_in_threadpool(self._links.finish, query, browser, self._base(request))
-            except RefusedError as error:
-                answer = _refusal(inbox, request, 403, str(error))
-            except OutsideError as error:
-                answer = _refusal(inbox, request, 503, str(error))
-            else:
-                text = f"{link.login} (account {link.account}) is {link.person}'s from now on. Approvals are submitted as its reviews."
-                answer = inbox.page("notice.html", request, title="Linked", text=text)
-            answer.delete_cookie(COOKIE, path=REDIRECT_PATH, httponly=True, samesite="lax")
-            return answer
+            return await self._trip.returned(inbox, request, self._finish)
 
         async def unlink(request: Request) -> Response:
             known = inbox.session(request)
@@ -113,11 +98,13 @@ class LinkPages:
                 return RedirectResponse(f"/login?next={PATH}", 303)
             session, person = known
             if inbox.forged(request, session, await form_of(request)):
-                return _refusal(inbox, request, 403, "B422 this form is not from this page; nothing was changed")
+                return self._trip.refusal(
+                    inbox, request, 403, "B422 this form is not from this page; nothing was changed"
+                )
             try:
                 await run_in_threadpool(self._links.unlink, person.id)
             except OutsideError as error:
-                return _refusal(inbox, request, 503, str(error))
+                return self._trip.refusal(inbox, request, 503, str(error))
             return RedirectResponse(PATH, 303)
 
         return [
@@ -128,22 +115,19 @@ class LinkPages:
             Route(REDIRECT_PATH, end, methods=["GET"]),
         ]
 
-    def _base(self, request: Request) -> str:
-        # The Host header is one of those that the server was told to answer to.
-        return self._public_url or f"{request.url.scheme}://{request.headers['host']}"
+    def _finish(self, query: Mapping[str, str], browser: str, base: str) -> tuple[str, str]:
+        link = self._links.finish(query, browser, base)
+        account = f"{link.login} (account {link.account})"
+        return "Linked", f"{account} is {link.person}'s from now on. Approvals are submitted as its reviews."
 
     async def _shown(self, inbox: Inbox, request: Request, person: str, ticket: str) -> Response:
         try:
             link = await run_in_threadpool(self._links.of, person)
         except OutsideError as error:
-            return _refusal(inbox, request, 503, str(error))
+            return self._trip.refusal(inbox, request, 503, str(error))
         answer = inbox.page("account.html", request, link=link, ticket=ticket)
         # The form is answered by a redirect to GitHub, which a page's policy has to allow by name.
         answer.headers["Content-Security-Policy"] = CONTENT_POLICY.replace(
             "form-action 'self'", f"form-action 'self' {self._site}"
         )
         return answer
-
-
-def _refusal(inbox: Inbox, request: Request, status: int, reason: str) -> Response:
-    return inbox.page("notice.html", request, status, title="Nothing was linked", text=reason)

@@ -16,6 +16,7 @@ from trimtab_config.plots.figures import (
     amount,
     day_axis,
     money_axis,
+    panels,
     place_of,
     said,
 )
@@ -36,20 +37,15 @@ _WORST_FIRST = (Outlook.OVER, Outlook.LIKELY, Outlook.POSSIBLE, Outlook.UNKNOWN,
 def budgets_plot(standings: Sequence[Standing]) -> Plot:
     """A panel for each budget, the worst first, at most ``MOST_PANELS``; the last one says how many are left out."""
     worst = sorted(standings, key=lambda each: _WORST_FIRST.index(each.outlook))
-    shown = worst[:MOST_PANELS]
-    left_out = len(worst) - len(shown)
-
-    def draw(panels: Sequence[Axes]) -> None:
-        for axes, standing in zip(panels, shown, strict=False):
-            _panel(axes, standing)
-        if not shown:
-            said(panels[0], "No FinOpsPolicy has a budget.")
-            panels[0].set_axis_off()
-        if left_out:
-            panels[-1].set_xlabel(f"{left_out} more budgets, none of them worse, are in the table and not drawn")
-
-    title = "; ".join(f"{each.policy}: {each.outlook.value}" for each in shown) or "no budgets"
-    return Plot(printable(title, 1000), (_HEIGHT,) * max(len(shown), 1), draw)
+    return panels(
+        worst,
+        MOST_PANELS,
+        _HEIGHT,
+        _panel,
+        title=lambda shown: "; ".join(f"{each.policy}: {each.outlook.value}" for each in shown) or "no budgets",
+        none="No FinOpsPolicy has a budget.",
+        left_out="more budgets, none of them worse, are in the table and not drawn",
+    )
 
 
 def _panel(axes: Axes, standing: Standing) -> None:

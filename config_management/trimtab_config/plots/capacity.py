@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.ticker import StrMethodFormatter
 
 from trimtab_config.budget.capacity import DAY, HOUR, WEEK
-from trimtab_config.plots.figures import AHEAD, FAINT, INK, LIMIT, PAST, Plot, day_axis, place_of, said
+from trimtab_config.plots.figures import AHEAD, FAINT, INK, LIMIT, PAST, Plot, day_axis, panels, place_of
 from trimtab_kernel.problems import printable
 
 if TYPE_CHECKING:
@@ -25,22 +25,18 @@ _MOST_DATES = 8
 def capacity_plot(curves: Sequence[Curve]) -> Plot:
     """A panel for each group that has a forecast, those that will be short first, at most ``MOST_PANELS``."""
     worst = sorted(curves, key=lambda each: (not each.need.short, -_share(each), each.need.name))
-    shown = worst[:MOST_PANELS]
-    left_out = len(worst) - len(shown)
-
-    def draw(panels: Sequence[Axes]) -> None:
-        for axes, curve in zip(panels, shown, strict=False):
-            _panel(axes, curve)
-        if not shown:
-            said(panels[0], "No group has a history that is long enough for a forecast.")
-            panels[0].set_axis_off()
-        if left_out:
-            panels[-1].set_xlabel(
-                f"{left_out} more groups, none of them nearer its limit, are in the table and not drawn"
-            )
-
-    title = "; ".join(f"{each.need.name}: {'short' if each.need.short else 'enough'}" for each in shown)
-    return Plot(printable(title or "no forecasts", 1000), (_HEIGHT,) * max(len(shown), 1), draw)
+    return panels(
+        worst,
+        MOST_PANELS,
+        _HEIGHT,
+        _panel,
+        title=lambda shown: (
+            "; ".join(f"{each.need.name}: {'short' if each.need.short else 'enough'}" for each in shown)
+            or "no forecasts"
+        ),
+        none="No group has a history that is long enough for a forecast.",
+        left_out="more groups, none of them nearer its limit, are in the table and not drawn",
+    )
 
 
 def _share(curve: Curve) -> float:

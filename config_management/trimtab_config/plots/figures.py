@@ -13,7 +13,7 @@ import textwrap
 import warnings
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,12 +22,16 @@ from matplotlib.dates import DateFormatter, DayLocator, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from trimtab_kernel.problems import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date
 
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+
+T = TypeVar("T")
 
 INK, FAINT, PAST, AHEAD, LIMIT = "#1f2933", "#d5dbe1", "#1c5d99", "#e08a00", "#b42318"
 """Text; grid; what was; what is forecast; what should not be passed. Told apart without colour too, by their dashes."""
@@ -77,6 +81,35 @@ class Plot:
     title: str
     heights: tuple[float, ...]
     draw: Callable[[Sequence[Axes]], None]
+
+
+def panels(
+    worst: Sequence[T],
+    most: int,
+    height: float,
+    panel: Callable[[Axes, T], None],
+    *,
+    title: Callable[[Sequence[T]], str],
+    none: str,
+    left_out: str,
+) -> Plot:
+    """A panel for each of ``worst`` (the worst first), at most ``most``; the last one says how many are ``left_out``.
+
+    ``title`` gets those that are drawn; ``none`` stands where there is nothing to draw.
+    """
+    shown = worst[:most]
+    others = len(worst) - len(shown)
+
+    def draw(drawn: Sequence[Axes]) -> None:
+        for axes, each in zip(drawn, shown, strict=False):
+            panel(axes, each)
+        if not shown:
+            said(drawn[0], none)
+            drawn[0].set_axis_off()
+        if others:
+            drawn[-1].set_xlabel(f"{others} {left_out}")
+
+    return Plot(printable(title(shown), 1000), (height,) * max(len(shown), 1), draw)
 
 
 def plotted(plot: Plot, form: PlotForm) -> bytes:

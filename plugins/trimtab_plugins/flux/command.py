@@ -12,17 +12,10 @@ from pathlib import Path
 
 from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import ExitCode
+from trimtab_plugins.listening import listening_address
 from trimtab_plugins.stopping import stopped_by_signals
 
 _WILDCARDS = {"", "0.0.0.0", "::"}  # noqa: S104 - what is recognised, not what is bound
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f'expected HOST:PORT such as "0.0.0.0:9090", got "{text}"')
-    return (host or "0.0.0.0", int(port))  # noqa: S104 - in a pod others must reach it
 
 
 def _seconds(low: float, high: float) -> object:
@@ -51,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--listen",
-        type=_address,
+        type=listening_address,
         default=("0.0.0.0", 9090),  # noqa: S104 - in a pod others must reach it
         metavar="HOST:PORT",
         help="where archives are served (default: 0.0.0.0:9090)",
@@ -63,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--observe",
-        type=_address,
+        type=listening_address,
         default=("0.0.0.0", 8080),  # noqa: S104 - in a pod others must reach it
         metavar="HOST:PORT",
         help="where /healthz, /readyz and /metrics are (default: 0.0.0.0:8080)",

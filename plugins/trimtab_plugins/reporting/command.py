@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trimtab_kernel.commandline import Command
 from trimtab_kernel.problems import ExitCode, OutsideError
+from trimtab_plugins.listening import listening_address
 from trimtab_plugins.stopping import interval_seconds, stopped_by_signals
 
 if TYPE_CHECKING:
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("trimtab.reporting")
 _MISSED_LOOKS = 5
 """Without one in so many intervals it is not ready."""
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f'expected HOST:PORT such as "0.0.0.0:8080", got "{text}"')
-    return (host or "0.0.0.0", int(port))  # noqa: S104 - in a pod others must reach it
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--observe",
-        type=_address,
+        type=listening_address,
         default=("127.0.0.1", 8080),
         metavar="HOST:PORT",
         help="where /healthz, /readyz and /metrics are; port 0 lets the system choose (default: 127.0.0.1:8080)",

@@ -52,7 +52,7 @@ def site(tmp_path: Path) -> Iterator[ConnectedSite]:
         made = ConnectedSite(tmp_path, stack, rig)
         more = connections(made.configuration, made.ports, lambda: made.now)
         for each in more.pages:
-            each._public_url = ""  # type: ignore[attr-defined]  # the port is known only now
+            each._trip._public_url = ""  # type: ignore[attr-defined]  # the port is known only now
         server = InboxServer(Inbox(made.bot.decisions, made.configuration.people, more=more.pages))
         stack.callback(server.stop)
         made.url = server.start()

@@ -79,7 +79,7 @@ class LinkedSite(GitHubSite):
         """The inbox with its pages; gives its address, under which the browser is known to GitHub too."""
         made = connections(self.configuration, self.ports, lambda: self.now)
         for each in made.pages:
-            each._public_url = ""  # type: ignore[attr-defined]  # the port is known only now
+            each._trip._public_url = ""  # type: ignore[attr-defined]  # the port is known only now
         inbox = Inbox(self.bot.decisions, self.configuration.people, commands=self.bot.commands, more=made.pages)
         server = InboxServer(inbox)
         self.stack.callback(server.stop)

@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from trimtab_bot.chat.slack.installing import INSTALL_PATH, REDIRECT_PATH
 from trimtab_bot.inbox.app import CONTENT_POLICY, form_of
-from trimtab_bot.tickets import SECONDS
-from trimtab_kernel.problems import OutsideError, RefusedError
+from trimtab_bot.inbox.round_trip import RoundTrip
+from trimtab_kernel.problems import OutsideError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class InstallPages:
         self._channels = dict(channels)
         parts = urlsplit(authorize_url)
         self._slack = f"{parts.scheme}://{parts.netloc}"
-        self._public_url = public_url
+        self._trip = RoundTrip(COOKIE, REDIRECT_PATH, "Nothing was installed", public_url)
 
     def leads_to(self, path: str) -> bool:
         """See MorePages."""
@@ -85,33 +85,19 @@ class InstallPages:
                 return RedirectResponse(f"/login?next={INSTALL_PATH}", 303)
             session, person = known
             if inbox.forged(request, session, await form_of(request)):
-                return _refusal(inbox, request, 403, "B422 this form is not from this page; nothing was begun")
+                return self._trip.refusal(
+                    inbox, request, 403, "B422 this form is not from this page; nothing was begun"
+                )
             if not person.may_decide:
-                return _refusal(inbox, request, 403, f'B403 "{person.id}" has not the role "approver"')
+                return self._trip.refusal(inbox, request, 403, f'B403 "{person.id}" has not the role "approver"')
             try:
-                begun = await run_in_threadpool(self._installer.begin, person.id, self._base(request))
+                begun = await run_in_threadpool(self._installer.begin, person.id, self._trip.base(request))
             except OutsideError as error:
-                return _refusal(inbox, request, 503, str(error))
-            answer = RedirectResponse(begun.url, 303)
-            secure = self._base(request).startswith("https:")
-            answer.set_cookie(
-                COOKIE, begun.browser, int(SECONDS), path=REDIRECT_PATH, httponly=True, samesite="lax", secure=secure
-            )
-            return answer
+                return self._trip.refusal(inbox, request, 503, str(error))
+            return self._trip.sent(request, begun.url, begun.browser)
 
         async def end(request: Request) -> Response:
-            query, browser = dict(request.query_params), request.cookies.get(COOKIE, "")
-            try:
-                installed = await run_in_threadpool(self._installer.finish, query, browser, self._base(request))
-            except RefusedError as error:
-                answer = _refusal(inbox, request, 403, str(error))
-            except OutsideError as error:
-                answer = _refusal(inbox, request, 503, str(error))
-            else:
-                text = f"The app is installed in {installed.team_name or ''} ({installed.team_id}). Invite it to {self._channels[installed.team_id or '']}."
-                answer = inbox.page("notice.html", request, title="Installed", text=text)
-            answer.delete_cookie(COOKIE, path=REDIRECT_PATH, httponly=True, samesite="lax")
-            return answer
+            return await self._trip.returned(inbox, request, self._finish)
 
         return [
             Route(INSTALL_PATH, show, methods=["GET"]),
@@ -119,9 +105,13 @@ class InstallPages:
             Route(REDIRECT_PATH, end, methods=["GET"]),
         ]
 
-    def _base(self, request: Request) -> str:
-        # The Host header is one of those that the server was told to answer to.
-        return self._public_url or f"{request.url.scheme}://{request.headers['host']}"
+    def _finish(self, query: Mapping[str, str], browser: str, base: str) -> tuple[str, str]:
+        installed = self._installer.finish(query, browser, base)
+        team = installed.team_id or ""
+        return (
+            "Installed",
+            f"The app is installed in {installed.team_name or ''} ({installed.team_id}). Invite it to {self._channels[team]}.",
+        )
 
     def _rows(self) -> list[_Row]:
         found = []
@@ -134,7 +124,3 @@ class InstallPages:
             name = "" if known is None else known.team_name or ""
             found.append(_Row(team, name, channel, 0.0 if known is None else float(known.installed_at or 0.0), ""))
         return found
-
-
-def _refusal(inbox: Inbox, request: Request, status: int, reason: str) -> Response:
-    return inbox.page("notice.html", request, status, title="Nothing was installed", text=reason)
